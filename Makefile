@@ -1,0 +1,60 @@
+# `make` alone, or `make help`, lists the targets. CI runs `make test` and
+# `make check` and nothing else: what passes here passes there.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO    ?= go
+TOOL  := $(GO) tool -modfile=tools/go.mod
+TALLY := $(GO) run ./test/tally
+
+# How long each fuzz target runs under `make fuzz`.
+FUZZTIME ?= 30s
+# How long `make soak` keeps the load up.
+SOAKTIME ?= 10m
+# Which benchmarks `make bench` runs, and how often: ten runs feed benchstat.
+BENCH ?= .
+COUNT ?= 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/mintmark
+	$(GO) build -trimpath -o bin/mintmark ./cmd/mintmark
+
+.PHONY: demo
+demo: build ## run the main job on embedded defaults: four servers, two balancers, one restart, one drain
+	./bin/mintmark demo
+
+.PHONY: test
+test: ## run every test with the race detector, against real servers too (root installs what is missing)
+	./scripts/install-test-packages
+	$(GO) test -json -race -count=1 -timeout 18m ./... | $(TALLY)
+
+.PHONY: check
+check: ## everything else that CI enforces: format, vet, lint, dead code, tidiness, fuzz smoke, cross-builds
+	./scripts/check
+
+.PHONY: fmt
+fmt: ## format the tree
+	$(TOOL) golangci-lint fmt
+
+.PHONY: bench
+bench: ## run the benchmarks; BENCH=regexp and COUNT=n narrow and repeat
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	./scripts/fuzz $(FUZZTIME)
+
+.PHONY: soak
+soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and drained
+	./scripts/install-test-packages
+	$(GO) test -tags soak -count=1 -v -timeout 0 ./test/soak -duration $(SOAKTIME)
+
+.PHONY: clean
+clean: ## remove what the targets above built
+	rm -rf bin
