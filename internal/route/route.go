@@ -1,5 +1,3 @@
-// Package route decides where a message goes: one function over an immutable
-// snapshot of pools and the live state of their servers.
 package route
 
 import (
@@ -16,50 +14,6 @@ type (
 	ServerName   string
 	GroupName    string
 	ListenerName string
-)
-
-// A Policy chooses a server for new traffic.
-type Policy uint8
-
-const (
-	RoundRobin Policy = iota
-	LeastConnections
-	RandomTwo
-	Hash
-)
-
-// WhenOwnerDown says what happens to an ID whose owner does not take traffic.
-type WhenOwnerDown uint8
-
-const (
-	OwnerDownGroup WhenOwnerDown = iota // to a server of its group, else balance
-	OwnerDownBalance
-	OwnerDownRefuse
-)
-
-// UnknownIDs says what happens to an ID of nobody, and to no ID...
-type UnknownIDs uint8
-
-const (
-	UnknownBalance UnknownIDs = iota
-	UnknownRefuse
-)
-
-// RandomIDs says whether a TLS session_id that may be random is looked up.
-type RandomIDs uint8
-
-const (
-	RandomAuto RandomIDs = iota
-	RandomRoute
-	RandomSkip
-)
-
-// EarlyData says where a hello with early data may go when its owner is away.
-type EarlyData uint8
-
-const (
-	EarlyOwnerOnly EarlyData = iota
-	EarlyAllow
 )
 
 // PoolConfig describes a pool. It is plain data, made by package config.
@@ -84,9 +38,6 @@ type GroupConfig struct {
 	Policy Policy
 }
 
-// ProxyVersion is the version of the PROXY protocol to send; 0 is none.
-type ProxyVersion uint8
-
 type ServerConfig struct {
 	Name           ServerName
 	Address        Address
@@ -103,14 +54,6 @@ type Address struct {
 	Host    string // IP address or DNS name; path for unix
 	Port    uint16
 }
-
-type HealthType uint8
-
-const (
-	HealthNone HealthType = iota
-	HealthTCP
-	HealthTLS
-)
 
 type HealthConfig struct {
 	Type       HealthType
@@ -161,19 +104,6 @@ type Facts struct {
 	Now         time.Time
 	Exclude     []*Server // tried already: connect failed
 }
-
-type RoutedBy uint8
-
-const (
-	ByMint RoutedBy = iota
-	ByGroup
-	ByLearned
-	ByBalance
-	ByRefused
-)
-
-// A Cause says more of why: a short constant for metrics, logs, explain.
-type Cause string
 
 // Decision is the answer. Server is nil exactly when RoutedBy is ByRefused.
 type Decision struct {
