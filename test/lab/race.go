@@ -1,0 +1,6 @@
+//go:build race
+
+package lab
+
+// raceEnabled says whether the test was built with the race detector.
+const raceEnabled = true

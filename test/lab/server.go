@@ -1,0 +1,197 @@
+package lab
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A Server is a TLS server of somebody else's making. It answers HTTP/1.1
+// requests and closes the connection.
+type Server struct {
+	*Process
+	Name string
+	Addr string
+}
+
+// Sizes of the key files that stock servers read: a name of 16 bytes, and
+// the secrets.
+const (
+	keyNameSize = 16
+	shortSecret = 32 // with AES-128
+	longSecret  = 64 // with AES-256
+)
+
+// ticketKey returns a key whose name begins with mark (hex) and is otherwise
+// random.
+func ticketKey(tb testing.TB, mark string, secret int) []byte {
+	tb.Helper()
+	m, err := hex.DecodeString(mark)
+	if err != nil || len(m) > keyNameSize {
+		tb.Fatalf("lab: bad mark %q", mark)
+	}
+	key := make([]byte, keyNameSize+secret)
+	if _, err := rand.Read(key); err != nil {
+		tb.Fatalf("lab: making a ticket key: %v", err)
+	}
+	copy(key, m)
+	return key
+}
+
+// StartNginx runs an nginx as Debian ships it, with two workers, whose tickets
+// begin with mark (hex). Its answer to any request is its name, "r" or "."
+// for a resumed or a full handshake, and the version of TLS.
+func StartNginx(tb testing.TB, cert *Cert, name, mark string) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	addr := FreeAddr(tb)
+	key := WriteFile(tb, dir, "ticket.key", ticketKey(tb, mark, longSecret))
+	conf := WriteFile(tb, dir, "nginx.conf", fmt.Appendf(nil, `
+daemon off;
+worker_processes 2;
+pid %[1]s/nginx.pid;
+error_log stderr warn;
+events {}
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path       %[1]s/proxy;
+	fastcgi_temp_path     %[1]s/fastcgi;
+	uwsgi_temp_path       %[1]s/uwsgi;
+	scgi_temp_path        %[1]s/scgi;
+	server {
+		listen %[2]s ssl;
+		ssl_protocols TLSv1.2 TLSv1.3;
+		ssl_certificate     %[3]s;
+		ssl_certificate_key %[4]s;
+		ssl_session_ticket_key %[5]s;
+		keepalive_timeout 0;
+		location / { return 200 "%[6]s $ssl_session_reused $ssl_protocol\n"; }
+	}
+}
+`, dir, addr, cert.CertFile, cert.KeyFile, key, name))
+	s := &Server{Name: name, Addr: addr}
+	s.Process = start(tb, "nginx-"+name, exec.Command(program(tb, "nginx"), "-e", "stderr", "-p", dir, "-c", conf))
+	s.waitListening(addr)
+	return s
+}
+
+// StartOpenSSL runs `openssl s_server` without tickets, whose session IDs
+// begin with prefix (text): TLS 1.2 session IDs, and with TLS 1.3 the
+// identities too. More arguments are appended.
+func StartOpenSSL(tb testing.TB, cert *Cert, name, prefix string, args ...string) *Server {
+	tb.Helper()
+	addr := FreeAddr(tb)
+	args = append([]string{
+		"s_server", "-accept", addr, "-cert", cert.CertFile, "-key", cert.KeyFile,
+		"-no_ticket", "-id_prefix", prefix, "-www",
+	}, args...)
+	s := &Server{Name: name, Addr: addr}
+	s.Process = start(tb, "openssl-"+name, exec.Command(program(tb, "openssl"), args...))
+	s.waitListening(addr)
+	return s
+}
+
+// StartHAProxy runs a HAProxy as Debian ships it, that terminates TLS with
+// tickets that begin with mark (hex), and answers with its name and "r" or
+// ".".
+func StartHAProxy(tb testing.TB, cert *Cert, name, mark string) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	addr := FreeAddr(tb)
+	// The last but one of three encrypts, and all of them decrypt.
+	var lines strings.Builder
+	for range 3 {
+		lines.WriteString(base64.StdEncoding.EncodeToString(ticketKey(tb, mark, longSecret)) + "\n")
+	}
+	keys := WriteFile(tb, dir, "tickets", []byte(lines.String()))
+	conf := WriteFile(tb, dir, "haproxy.cfg", fmt.Appendf(nil, `
+defaults
+	mode http
+	timeout client 10s
+	timeout connect 10s
+	timeout server 10s
+frontend lab
+	bind %s ssl crt %s tls-ticket-keys %s
+	http-request return status 200 content-type text/plain lf-string "%s %%[ssl_fc_is_resumed,iif(r,.)] %%[ssl_fc_protocol]\n"
+`, addr, cert.BothFile, keys, name))
+	s := &Server{Name: name, Addr: addr}
+	s.Process = start(tb, "haproxy-"+name, exec.Command(program(tb, "haproxy"), "-db", "-f", conf))
+	s.waitListening(addr)
+	return s
+}
+
+// StartApache runs an Apache httpd as Debian ships it, whose tickets begin
+// with mark (hex). It answers with its name.
+func StartApache(tb testing.TB, cert *Cert, name, mark string) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	addr := FreeAddr(tb)
+	key := WriteFile(tb, dir, "ticket48", ticketKey(tb, mark, shortSecret))
+	WriteFile(tb, dir, "index.html", []byte(name+"\n"))
+	conf := WriteFile(tb, dir, "apache.conf", fmt.Appendf(nil, `
+ServerRoot %[1]s
+ServerName %[2]s
+PidFile %[1]s/apache.pid
+ErrorLog /dev/stderr
+DefaultRuntimeDir %[1]s
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule socache_shmcb_module /usr/lib/apache2/modules/mod_socache_shmcb.so
+LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
+Listen %[3]s
+KeepAlive Off
+DocumentRoot %[1]s
+DirectoryIndex index.html
+SSLEngine on
+SSLCertificateFile %[4]s
+SSLCertificateKeyFile %[5]s
+SSLSessionTickets on
+SSLSessionTicketKeyFile %[6]s
+`, dir, ServerName, addr, cert.CertFile, cert.KeyFile, key))
+	// The workers change their user; they must reach the document.
+	chmod(tb, 0o755, dir, filepath.Dir(dir))
+	chmod(tb, 0o644, filepath.Join(dir, "index.html"))
+	s := &Server{Name: name, Addr: addr}
+	s.Process = start(tb, "apache-"+name, exec.Command(program(tb, "apache2"), "-DFOREGROUND", "-f", conf))
+	s.waitListening(addr)
+	return s
+}
+
+// StartLighttpd runs a lighttpd as Debian ships it, whose tickets begin with
+// mark (hex). It answers with its name.
+func StartLighttpd(tb testing.TB, cert *Cert, name, mark string) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	host, port := splitAddr(tb, FreeAddr(tb))
+	now := time.Now()
+	stek := binary.NativeEndian.AppendUint32(nil, 0) // version
+	stek = binary.NativeEndian.AppendUint32(stek, uint32(now.Add(-time.Minute).Unix()))
+	stek = binary.NativeEndian.AppendUint32(stek, uint32(now.Add(24*time.Hour).Unix()))
+	stek = append(stek, ticketKey(tb, mark, longSecret)...)
+	keys := WriteFile(tb, dir, "stek", stek)
+	WriteFile(tb, dir, "index.html", []byte(name+"\n"))
+	conf := WriteFile(tb, dir, "lighttpd.conf", fmt.Appendf(nil, `
+server.document-root = "%[1]s"
+server.bind = "%[2]s"
+server.port = %[3]s
+server.modules = ( "mod_openssl" )
+server.max-keep-alive-requests = 0
+index-file.names = ( "index.html" )
+ssl.engine = "enable"
+ssl.pemfile = "%[4]s"
+ssl.stek-file = "%[5]s"
+`, dir, host, port, cert.BothFile, keys))
+	s := &Server{Name: name, Addr: host + ":" + port}
+	s.Process = start(tb, "lighttpd-"+name, exec.Command(program(tb, "lighttpd"), "-D", "-f", conf))
+	s.waitListening(s.Addr)
+	return s
+}
