@@ -1,0 +1,171 @@
+package metrics
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintmark/mintmark/idspace"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// A Listener is the metrics of one listener. It is safe for concurrent use.
+type Listener struct {
+	// Accepted counts connections, Active those in progress.
+	Accepted prometheus.Counter
+	Active   prometheus.Gauge
+	// BytesIn counts bytes from clients, BytesOut bytes to clients.
+	BytesIn, BytesOut prometheus.Counter
+	// HelloSeconds and HelloBytes observe each complete hello.
+	HelloSeconds, HelloBytes prometheus.Observer
+	// HelloBuffered is the memory, in bytes, that holds unfinished hellos.
+	HelloBuffered prometheus.Gauge
+	// AcceptErrors, Panics and LogDropped count what their names say.
+	AcceptErrors, Panics, LogDropped prometheus.Counter
+
+	set  *Set
+	name route.ListenerName
+
+	refused, ended lazyCounters
+
+	// Guarded by set.mu.
+	pools map[route.PoolName]*Pool
+	gone  bool
+}
+
+// Listener returns the metrics of the listener with that name: the same handle
+// each time, until an Update without that listener.
+func (s *Set) Listener(name route.ListenerName) *Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.listeners[name]; l != nil {
+		return l
+	}
+	v, n := &s.vecs, string(name)
+	l := &Listener{
+		Accepted:      v.accepted.WithLabelValues(n),
+		Active:        v.active.WithLabelValues(n),
+		BytesIn:       v.bytes.WithLabelValues(n, "in"),
+		BytesOut:      v.bytes.WithLabelValues(n, "out"),
+		HelloSeconds:  v.helloSeconds.WithLabelValues(n),
+		HelloBytes:    v.helloBytes.WithLabelValues(n),
+		HelloBuffered: v.helloBuffered.WithLabelValues(n),
+		AcceptErrors:  v.acceptErrors.WithLabelValues(n),
+		Panics:        v.panics.WithLabelValues(n),
+		LogDropped:    v.logDropped.WithLabelValues(n),
+		set:           s,
+		name:          name,
+		pools:         make(map[route.PoolName]*Pool),
+	}
+	s.listeners[name] = l
+	return l
+}
+
+// Refused counts a connection that was not forwarded. cause must come from a
+// list in the program, never from a client.
+func (l *Listener) Refused(cause string) {
+	l.refused.get(cause, func() prometheus.Counter { return l.resolve(l.set.vecs.refused, cause) }).Inc()
+}
+
+// Ended counts a connection that was forwarded and has ended. how must come
+// from a list in the program.
+func (l *Listener) Ended(how string) {
+	l.ended.get(how, func() prometheus.Counter { return l.resolve(l.set.vecs.ended, how) }).Inc()
+}
+
+func (l *Listener) resolve(v *prometheus.CounterVec, label string) prometheus.Counter {
+	l.set.mu.Lock()
+	defer l.set.mu.Unlock()
+	if l.gone {
+		return l.set.discard
+	}
+	return v.WithLabelValues(string(l.name), label)
+}
+
+// drop forgets the handle of a pool. The caller holds set.mu.
+func (l *Listener) drop(pool route.PoolName) {
+	if p := l.pools[pool]; p != nil {
+		p.gone = true
+		delete(l.pools, pool)
+	}
+}
+
+// lazyCounters are the counters of a label whose few values are known to the
+// program, made when they are first needed: a series that never counted
+// anything is not shown.
+type lazyCounters struct{ m sync.Map } // label value -> prometheus.Counter
+
+func (c *lazyCounters) get(label string, resolve func() prometheus.Counter) prometheus.Counter {
+	if v, ok := c.m.Load(label); ok {
+		return v.(prometheus.Counter)
+	}
+	counter := resolve()
+	c.m.Store(label, counter)
+	return counter
+}
+
+// numRoutedBy sizes tables that are indexed by route.RoutedBy.
+const numRoutedBy = int(route.ByRefused) + 1
+
+// A Pool is the metrics of what one listener sends to one pool. It is safe for
+// concurrent use.
+type Pool struct {
+	listener *Listener
+	pool     *poolHandle
+	// decisions holds counters that were needed so far; the other
+	// combinations of field and routed_by have no series.
+	decisions [idspace.NumFields][numRoutedBy]atomic.Pointer[prometheus.Counter]
+
+	gone bool // guarded by Set.mu
+}
+
+// Pool returns the metrics of what l sends to p. They are for p and for later
+// pools of the same name; a server is told by its index in p, so ask again
+// after a reload.
+func (l *Listener) Pool(p *route.Pool) *Pool {
+	l.set.mu.Lock()
+	defer l.set.mu.Unlock()
+	name := p.Config.Name
+	if h := l.pools[name]; h != nil {
+		return h
+	}
+	h := &Pool{listener: l, pool: l.set.pool(name), gone: l.gone}
+	if len(h.pool.servers) == 0 {
+		h.pool.update(p) // used without Update, as tests do
+	}
+	l.pools[name] = h
+	return h
+}
+
+// Decided counts one decision.
+func (p *Pool) Decided(field idspace.Field, by route.RoutedBy) {
+	slot := &p.decisions[field][by]
+	c := slot.Load()
+	if c == nil {
+		c = p.resolveDecision(field, by)
+		slot.Store(c)
+	}
+	(*c).Inc()
+}
+
+func (p *Pool) resolveDecision(field idspace.Field, by route.RoutedBy) *prometheus.Counter {
+	set := p.listener.set
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	c := set.discard
+	if !p.gone && !p.listener.gone && !p.pool.gone {
+		c = set.vecs.decisions.WithLabelValues(string(p.listener.name), string(p.pool.name), field.String(), by.String())
+	}
+	return &c
+}
+
+// Skipped counts n IDs that were not looked up.
+func (p *Pool) Skipped(field idspace.Field, n int) { p.pool.skip(field, n) }
+
+// Resumed counts whether the server accepted the session that chose it.
+func (p *Pool) Resumed(s *route.Server, by route.RoutedBy, accepted bool) {
+	if h := p.listener.set.server(s); h != nil {
+		h.resumed(by, accepted)
+	}
+}

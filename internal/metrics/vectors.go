@@ -1,0 +1,122 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// vectors are the metrics with labels. Their names and labels are what
+// dashboards and alerts of operators are built on: add, do not rename.
+type vectors struct {
+	// by listener
+	accepted, ended, bytes, refused, acceptErrors, panics, logDropped *prometheus.CounterVec
+	active, helloBuffered                                             *prometheus.GaugeVec
+	helloSeconds, helloBytes                                          *prometheus.HistogramVec
+	// by listener and pool
+	decisions *prometheus.CounterVec
+	// by pool
+	idsSkipped *prometheus.CounterVec
+	generation *prometheus.GaugeVec
+	// by pool and server
+	resumptions, foreignMints, connectErrors, transitions *prometheus.CounterVec
+	connectSeconds                                        *prometheus.HistogramVec
+}
+
+func newVectors() vectors {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		}, labels)
+	}
+	return vectors{
+		accepted: counter("connections_total", "Connections accepted.", "listener"),
+		active:   gauge("connections_active", "Connections in progress.", "listener"),
+		ended: counter("connections_ended_total",
+			"Connections that were forwarded and have ended, by how: done, client_reset, server_reset, idle_timeout, shutdown, panic.",
+			"listener", "end"),
+		bytes: counter("bytes_total",
+			"Bytes forwarded: in is from clients to servers, out the other way. A running connection is counted a mebibyte at a time.",
+			"listener", "direction"),
+		refused:      counter("refused_total", "Connections and messages that were not forwarded, by cause.", "listener", "cause"),
+		acceptErrors: counter("accept_errors_total", "Errors of accept, for example for want of file descriptors.", "listener"),
+		panics:       counter("panics_total", "Connections that were closed because of a fault in the program. Each is logged with its stack.", "listener"),
+		logDropped:   counter("access_log_dropped_total", "Access log lines that were dropped because the disk did not keep up.", "listener"),
+		helloBuffered: gauge("hello_buffer_bytes",
+			"Memory that holds the beginnings of connections that are not forwarded yet.", "listener"),
+		helloSeconds: histogram("hello_duration_seconds", "Time from accept to the end of the hello.",
+			[]float64{.0001, .0005, .001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5}, "listener"),
+		helloBytes: histogram("hello_bytes", "Size of the hello, record headers included.",
+			[]float64{256, 512, 1024, 1460, 2048, 4096, 8192, 16384, 65536}, "listener"),
+
+		decisions: counter("decisions_total",
+			"Routing decisions: field is where the ID stood (none without one), routed_by is mint, group, learned, balance or refused.",
+			"listener", "pool", "field", "routed_by"),
+
+		idsSkipped: counter("ids_skipped_total", "IDs that were not looked up: too many in one message, or random by the pool's rule.",
+			"pool", "field"),
+		generation: gauge("generation", "The generation of a pool's spaces that a balancer or server holds.", "pool", "role", "name"),
+
+		resumptions: counter("resumptions_total", "TLS sessions that clients offered and the server accepted or declined, for IDs that chose the server.",
+			"pool", "server", "routed_by", "result"),
+		foreignMints: counter("foreign_mints_total", "IDs that a server assigned outside its own space and its group's.",
+			"pool", "server", "field"),
+		connectErrors: counter("connect_errors_total", "Connections to a server that could not be made.", "pool", "server"),
+		transitions:   counter("server_transitions_total", "Changes of a server's health, by what it became: up or down.", "pool", "server", "to"),
+		connectSeconds: histogram("connect_duration_seconds", "Time to connect to a server.",
+			[]float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5}, "pool", "server"),
+	}
+}
+
+func (v *vectors) all() []prometheus.Collector {
+	return []prometheus.Collector{
+		v.accepted, v.active, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
+		v.helloBuffered, v.helloSeconds, v.helloBytes,
+		v.decisions,
+		v.idsSkipped, v.generation,
+		v.resumptions, v.foreignMints, v.connectErrors, v.transitions, v.connectSeconds,
+	}
+}
+
+// A deleter is any kind of vector.
+type deleter interface {
+	DeletePartialMatch(prometheus.Labels) int
+}
+
+func (v *vectors) deleteListener(name route.ListenerName) {
+	l := prometheus.Labels{"listener": string(name)}
+	for _, d := range []deleter{
+		v.accepted, v.active, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
+		v.helloBuffered, v.helloSeconds, v.helloBytes, v.decisions,
+	} {
+		d.DeletePartialMatch(l)
+	}
+}
+
+func (v *vectors) deleteListenerPool(listener route.ListenerName, pool route.PoolName) {
+	v.decisions.DeletePartialMatch(prometheus.Labels{"listener": string(listener), "pool": string(pool)})
+}
+
+func (v *vectors) deletePool(name route.PoolName) {
+	l := prometheus.Labels{"pool": string(name)}
+	for _, d := range []deleter{
+		v.decisions, v.idsSkipped, v.generation,
+		v.resumptions, v.foreignMints, v.connectErrors, v.transitions, v.connectSeconds,
+	} {
+		d.DeletePartialMatch(l)
+	}
+}
+
+func (v *vectors) deleteServer(pool route.PoolName, server route.ServerName) {
+	l := prometheus.Labels{"pool": string(pool), "server": string(server)}
+	for _, d := range []deleter{v.resumptions, v.foreignMints, v.connectErrors, v.transitions, v.connectSeconds} {
+		d.DeletePartialMatch(l)
+	}
+	v.generation.DeletePartialMatch(prometheus.Labels{"pool": string(pool), "role": "server", "name": string(server)})
+}
