@@ -1,6 +1,9 @@
 package idspace
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Field says where in a message an ID stood. The names are those of the
 // configuration file, the metrics and the access log.
@@ -42,6 +45,7 @@ const (
 // that are indexed by Field.
 const NumFields = int(fieldCount)
 
+//nolint:gochecknoglobals // a constant table: Go has no constant arrays
 var fieldNames = [fieldCount]string{
 	"none", "psk", "ticket", "session_id", "cid_short", "cid_long", "dtls_cid",
 	"cookie", "header", "query", "path", "json", "bytes",
@@ -79,9 +83,39 @@ func Fields(fields ...Field) FieldSet {
 	return s
 }
 
+// everyField is what the zero FieldSet stands for.
+const everyField FieldSet = 1<<fieldCount - 1<<FieldPSK
+
 // Has reports whether f is in s, where the zero set holds every field.
 func (s FieldSet) Has(f Field) bool { return s == 0 || s&(1<<f) != 0 }
 
 // Intersects reports whether s and t have a field in common, where the zero
 // set holds every field.
 func (s FieldSet) Intersects(t FieldSet) bool { return s == 0 || t == 0 || s&t != 0 }
+
+// String lists the names of the fields in s, and "any" for the zero set.
+func (s FieldSet) String() string {
+	if s == 0 {
+		return "any"
+	}
+	var names []string
+	for f := FieldNone; f < 16; f++ {
+		if s&(1<<f) != 0 {
+			names = append(names, f.String())
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// intersection returns the fields that are in both s and t, which must
+// intersect; it is the zero set if both are.
+func (s FieldSet) intersection(t FieldSet) FieldSet {
+	switch {
+	case s == 0:
+		return t
+	case t == 0:
+		return s
+	default:
+		return s & t
+	}
+}
