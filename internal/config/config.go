@@ -1,11 +1,8 @@
-// Package config reads the configuration file: strictly, and with every
-// problem at once.
 package config
 
 import (
-	"time"
-
 	"net/netip"
+	"time"
 
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/route"
@@ -13,63 +10,79 @@ import (
 
 // A Config is a file that was read, checked and compiled.
 type Config struct {
-	Path          string
-	Admin         *Address // nil: no admin listener
+	// Path is the path that was given to Load.
+	Path string
+	// Admin is where metrics and health are served; nil means nowhere.
+	Admin *Address
+	// ShutdownGrace is how long connections may go on after SIGTERM.
 	ShutdownGrace time.Duration
-	Listeners     []Listener
-	Pools         []route.PoolConfig
-	Warnings      []Problem
+	// Listeners stand in the order of the file.
+	Listeners []Listener
+	// Pools stand in the order of the file.
+	Pools []route.PoolConfig
+	// Schemes are the pools that have a scheme.
+	Schemes map[route.PoolName]Scheme
+	// Warnings are what is legal and probably not meant, by line.
+	Warnings []Problem
 }
 
-// An Address to listen on: Network is "tcp" or "unix".
+// An Address to listen on: Network is "tcp" or "unix", Address is what
+// net.Listen takes.
 type Address struct{ Network, Address string }
 
 // Protocol of a listener, as the file names it.
 type Protocol string
 
-// A Listener of the file.
+// The protocols.
+const (
+	ProtocolTLS  Protocol = "tls"  // TLS that is passed through, routed by its hello
+	ProtocolTCP  Protocol = "tcp"  // TCP of any kind, connected at once
+	ProtocolQUIC Protocol = "quic" // not supported yet
+	ProtocolDTLS Protocol = "dtls" // not supported yet
+	ProtocolUDP  Protocol = "udp"  // not supported yet
+	ProtocolHTTP Protocol = "http" // not supported yet
+)
+
+// A Listener of the file, with every default filled in.
 type Listener struct {
 	Name            route.ListenerName
 	Listen          []Address
 	Protocol        Protocol
-	AcceptFrom      []netip.Prefix
+	AcceptFrom      []netip.Prefix // peers that must send a PROXY header; nil: none does
 	HelloTimeout    time.Duration
 	ConnectTimeout  time.Duration
-	IdleTimeout     time.Duration
-	MaxConnections  int
-	AccessLog       string // path; "" none
-	AccessLogFormat string // text | json
-	Engine          string
-	Routes          []Route
-	Pool            route.PoolName
+	IdleTimeout     time.Duration  // 0: connections may be idle for ever
+	MaxConnections  int            // 0: no limit
+	AccessLog       string         // path; "" none
+	AccessLogFormat string         // text or json
+	Engine          string         // auto or portable
+	Routes          []Route        // the first that matches wins
+	Pool            route.PoolName // what no route takes; "": that is refused
 }
 
 // A Route of a listener.
 type Route struct {
-	SNI  string
+	SNI  string // a name, or "*.rest"; lower case
 	Pool route.PoolName
 }
 
-// A Problem is something wrong with a file, with what to write instead.
-type Problem struct {
-	Path   string // pools[2].servers[0].address
-	Line   int
-	Reason string
-	Remedy string
+// A Scheme is how a pool's spaces come about when nobody writes them by hand.
+type Scheme struct {
+	// Kind is the scheme as the file names it.
+	Kind string
+	// PlanFile is the path of the plan, "" when the pool has none.
+	PlanFile string
+	// Members are who shall have a space, in the order of the file: its
+	// servers and those groups that have a share.
+	Members []idspace.Member
 }
-
-// Problems is the error of a file with problems: all of them.
-type Problems []Problem
-
-func (p Problems) Error() string { return "" }
 
 // Options of Load.
 type Options struct {
 	// Functions are the ID functions that the program brings, by name
 	// (scheme: {kind: function, name: ...}).
 	Functions map[string]idspace.Function
+	// WithoutPlans leaves the plans unread: a planned pool has a Scheme and no
+	// table. It is for the command that is about to write them.
+	WithoutPlans bool
 }
-
-// Load reads, checks and compiles the file at path. The error is a Problems
-// when the file could be read.
-func Load(path string, o Options) (*Config, error) { return nil, nil }

@@ -1,0 +1,42 @@
+package config
+
+import "time"
+
+// Defaults fills in what a file that says nothing means. v points to one of
+// the types of the file; other types, and settings whose default depends on
+// other settings, are left alone. It is the one place where defaults stand.
+func Defaults(v any) {
+	switch v := v.(type) {
+	case *File:
+		v.ShutdownGrace = Duration(30 * time.Second)
+	case *FileListener:
+		v.AccessLogFormat = "text"
+		v.Engine = "auto"
+		Defaults(&v.Timeouts)
+	case *FileTimeouts:
+		v.Hello = Duration(5 * time.Second)
+		v.Connect = Duration(5 * time.Second)
+		v.Idle = Duration(10 * time.Minute)
+	case *FilePool:
+		v.Policy = "round-robin"
+		v.WhenOwnerDown = "group"
+		v.UnknownIDs = "balance"
+		v.RandomIDs = "auto"
+		v.EarlyData = "owner_only"
+		v.SessionLifetime = Duration(24 * time.Hour)
+		v.ProxyProtocol = "none"
+		Defaults(&v.Health)
+	case *FileHealth:
+		v.Type = "tcp"
+		v.Interval = Duration(5 * time.Second)
+		v.Rise = 2
+		v.Fall = 3
+	case *FileServer:
+		v.Weight = 1
+		v.Share = 1
+	}
+}
+
+// defaultHealthTimeout is how long a check may take when neither the timeout
+// nor a shorter interval is written.
+const defaultHealthTimeout = 3 * time.Second

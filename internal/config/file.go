@@ -1,0 +1,331 @@
+package config
+
+// The types below are the configuration file. Their comments are the
+// reference that people read: docs/configuration.md is made of them by
+// `go test ./internal/config -run TestReference -update`. A comment says what
+// the setting is for, its unit, its default and what it excludes; "Default: x."
+// and "Required." have that form because tests read them.
+//
+// Tags: yaml names the setting; choices lists the words it may be; "one" lets a
+// list of one stand without brackets; "later" is a setting of a later version,
+// which is refused by name.
+
+// A File is a configuration file as it is written, with the defaults of
+// [Defaults] where it says nothing.
+type File struct {
+	// The version of this format. Required. The only version is 1.
+	Version int `yaml:"version"`
+	// Where the balancer tells how it is. Without it there is no such address.
+	Admin *Admin `yaml:"admin"`
+	// The control plane.
+	Control *Later `yaml:"control"`
+	// How long connections may go on after SIGTERM before they are closed.
+	// 0s closes them at once.
+	// Default: 30s.
+	ShutdownGrace Duration `yaml:"shutdown_grace"`
+	// The addresses that clients connect to. At least one is required.
+	Listeners []FileListener `yaml:"listeners"`
+	// The servers, in pools. At least one is required.
+	Pools []FilePool `yaml:"pools"`
+}
+
+// Admin is where the balancer serves /metrics, /healthz and /readyz over plain
+// HTTP, without login: keep it on loopback or a management network.
+type Admin struct {
+	// The address to listen on: `127.0.0.1:7071`, `[::1]:7071` or
+	// `unix:/run/mintmark/admin.sock`. Required.
+	Listen string `yaml:"listen"`
+}
+
+// A FileListener is a socket, or several, and what becomes of the connections
+// that it accepts.
+type FileListener struct {
+	// The name in metrics, logs and commands: letters, digits, `.`, `-` and
+	// `_`, at most 64. Required, and unique among the listeners.
+	Name string `yaml:"name"`
+	// The address to listen on, or a list of them: `192.0.2.1:443`,
+	// `[2001:db8::1]:443`, `:443` for all addresses of the machine, or
+	// `unix:/run/mintmark/web.sock`. Port 0 lets the kernel choose. Required.
+	Listen []string `yaml:"listen,one"`
+	// What clients speak. `tls` reads the hello of a TLS connection, routes by
+	// the IDs in it and passes everything through; `tcp` reads nothing and
+	// connects at once. Required.
+	Protocol string `yaml:"protocol" choices:"tls,tcp" later:"quic,dtls,udp,http"`
+	// The PROXY protocol from the load balancer in front of this one. Without
+	// it no header is expected.
+	ProxyProtocol *FileProxyIn `yaml:"proxy_protocol"`
+	// How long things may take.
+	Timeouts FileTimeouts `yaml:"timeouts"`
+	// The most connections at a time; what comes beyond is closed at once. 0
+	// sets no limit.
+	// Default: 0.
+	MaxConnections int `yaml:"max_connections"`
+	// The file that a line is appended to for each connection, relative to the
+	// directory of this file. Without it there is no access log.
+	AccessLog string `yaml:"access_log"`
+	// The form of those lines.
+	// Default: text.
+	AccessLogFormat string `yaml:"access_log_format" choices:"text,json"`
+	// How connections are moved: `portable` uses the Go runtime's poller,
+	// `auto` takes the best that the system has.
+	// Default: auto.
+	Engine string `yaml:"engine" choices:"auto,portable"`
+	// Which pool a connection goes to, by the name the client asked for (SNI).
+	// The first route that matches wins. Only with protocol `tls`.
+	Routes []FileRoute `yaml:"routes"`
+	// The pool for what no route takes. Without it such connections are
+	// refused. Required when there are no routes.
+	Pool string `yaml:"pool"`
+	// Terminating TLS.
+	TLS *Later `yaml:"tls"`
+	// Where the IDs of HTTP requests and datagrams stand.
+	IDs *Later `yaml:"ids"`
+}
+
+// FileProxyIn is the PROXY protocol from clients.
+type FileProxyIn struct {
+	// The networks whose connections must begin with a PROXY header, which is
+	// believed; connections from elsewhere must have none. Each is a prefix
+	// such as `10.0.0.0/8` or `2001:db8::/32`. Required.
+	AcceptFrom []string `yaml:"accept_from,one"`
+}
+
+// FileTimeouts bound how long a connection of a listener may take. The unit is
+// part of the value: `500ms`, `5s`, `10m`, `24h`, `7d`.
+type FileTimeouts struct {
+	// From accepting a connection until its TLS hello is complete.
+	// Default: 5s.
+	Hello Duration `yaml:"hello"`
+	// From deciding on a server until it has accepted the connection.
+	// Default: 5s.
+	Connect Duration `yaml:"connect"`
+	// Without a byte in either direction. 0s never ends an idle connection.
+	// Default: 10m.
+	Idle Duration `yaml:"idle"`
+}
+
+// A FileRoute sends the connections that ask for some names to a pool.
+type FileRoute struct {
+	// The name that the client asks for, `www.shop.example`, or `*.shop.example`
+	// for every name that ends so. Upper and lower case are the same. Required.
+	SNI string `yaml:"sni"`
+	// The pool. Required.
+	Pool string `yaml:"pool"`
+	// Routing HTTP requests by host.
+	Host *Later `yaml:"host"`
+	// Routing HTTP requests by path.
+	Path *Later `yaml:"path"`
+}
+
+// A FilePool is the servers that a listener balances over, and what becomes of
+// the IDs that they mint.
+type FilePool struct {
+	// The name in metrics, logs and commands: letters, digits, `.`, `-` and
+	// `_`, at most 64. Required, and unique among the pools.
+	Name string `yaml:"name"`
+	// How a server is chosen for new traffic: in turn, the one with the fewest
+	// connections (as this replica counts them), the better of two drawn at
+	// random, or by a hash of the client's address that every replica computes
+	// alike. Weights count in each of them.
+	// Default: round-robin.
+	Policy string `yaml:"policy" choices:"round-robin,least-connections,random-two,hash"`
+	// What becomes of an ID whose owner is down or at the end of its drain:
+	// `group` sends it to a server of the owner's group and, when none is
+	// there, to any server; `balance` sends it to any server; `refuse` refuses
+	// it. An owner that is at its connection limit always refuses.
+	// Default: group.
+	WhenOwnerDown string `yaml:"when_owner_down" choices:"group,balance,refuse"`
+	// What becomes of a message with no ID, or with an ID of nobody: `balance`
+	// sends it to any server, `refuse` refuses it, a new client's first visit
+	// included.
+	// Default: balance.
+	UnknownIDs string `yaml:"unknown_ids" choices:"balance,refuse"`
+	// Whether a TLS session_id is looked up, which may be a number that the
+	// client invented: `route` always, `skip` never, `auto` while the share of
+	// all IDs that is assigned is at most 1/65536, or when the hello cannot be
+	// TLS 1.3 and carries no ticket.
+	// Default: auto.
+	RandomIDs string `yaml:"random_ids" choices:"auto,route,skip"`
+	// Where a hello with early data (0-RTT) may go when its owner is away:
+	// `owner_only` sends it to a server that cannot accept the data, `allow`
+	// treats it like any other, which lets it be replayed to a partner.
+	// Default: owner_only.
+	EarlyData string `yaml:"early_data" choices:"owner_only,allow"`
+	// How long after its last use an ID may come back. A space is not given to
+	// another owner before that.
+	// Default: 24h.
+	SessionLifetime Duration `yaml:"session_lifetime"`
+	// How long a draining server still gets the IDs of its space. 0s sets no
+	// end. Default: the pool's session_lifetime.
+	DrainTimeout *Duration `yaml:"drain_timeout"`
+	// The PROXY protocol header that the servers expect at the start of each
+	// connection; v2 also carries the SNI, the ALPN protocol and why the
+	// connection was routed.
+	// Default: none.
+	ProxyProtocol string `yaml:"proxy_protocol" choices:"none,v1,v2"`
+	// How the servers are checked.
+	Health FileHealth `yaml:"health"`
+	// Servers that share session state with each other, in groups.
+	Groups []FileGroup `yaml:"groups"`
+	// The servers. At least one is required.
+	Servers []FileServer `yaml:"servers"`
+	// Where spaces come from when nobody writes them by hand. Without it they
+	// are the `ids` of the servers and groups, and a pool without any only
+	// balances.
+	Scheme *FileScheme `yaml:"scheme"`
+	// The plan that `mintmark plan` writes, relative to the directory of this
+	// file. Required with the schemes `ranges`, `bits` and `sealed`, and only
+	// with them.
+	PlanFile string `yaml:"plan_file"`
+	// Reading the marks of servers that nobody configures.
+	Discover *Later `yaml:"discover"`
+	// Learning the IDs that servers assign.
+	Learn *Later `yaml:"learn"`
+}
+
+// FileHealth is how the servers of a pool are checked. A server that fails to
+// accept connections from clients is noticed without any check.
+type FileHealth struct {
+	// What a check does: `tcp` connects, `tls` connects and shakes hands,
+	// `none` does nothing.
+	// Default: tcp.
+	Type string `yaml:"type" choices:"none,tcp,tls"`
+	// The time from one check of a server to the next, give or take a tenth.
+	// Default: 5s.
+	Interval Duration `yaml:"interval"`
+	// How long a check may take; no longer than the interval. Default: 3s, or
+	// the interval when that is shorter.
+	Timeout *Duration `yaml:"timeout"`
+	// How many checks in a row must succeed until a server is up.
+	// Default: 2.
+	Rise int `yaml:"rise"`
+	// How many checks in a row must fail until a server is down.
+	// Default: 3.
+	Fall int `yaml:"fall"`
+	// The name to ask for in the hello of a check. Only with type `tls`.
+	SNI string `yaml:"sni"`
+}
+
+// A FileGroup is some servers of a pool that share session state, so that each
+// can go on with the sessions of the others. Servers say which group they are
+// in.
+type FileGroup struct {
+	// The name; no server of the pool may have the same. Required.
+	Name string `yaml:"name"`
+	// How a member is chosen for an ID that the group owns, or whose owner is
+	// down. Default: the pool's policy.
+	Policy string `yaml:"policy" choices:"round-robin,least-connections,random-two,hash"`
+	// Spaces that the group as a whole owns: any member mints in them, and any
+	// member gets what was minted.
+	IDs []FileRule `yaml:"ids"`
+	// With a planned scheme: how large the group's own space is, in proportion
+	// to the other shares. 0 gives it none.
+	// Default: 0.
+	Share int `yaml:"share"`
+	// With the scheme `function`: the number by which the function names the
+	// group.
+	Number *uint32 `yaml:"number"`
+}
+
+// A FileServer is one server.
+type FileServer struct {
+	// The name in metrics, logs and commands; unique among the servers and
+	// groups of the pool. It owns the spaces, so renaming a server gives them
+	// up. Required.
+	Name string `yaml:"name"`
+	// Where the server listens: `192.0.2.1:443`, `[2001:db8::1]:443`, a DNS
+	// name with a port, which is resolved again every 30 s, or `unix:/path`. A
+	// new address is no new owner. Required.
+	Address string `yaml:"address"`
+	// The group that it shares session state with. Without it the server is
+	// alone.
+	Group string `yaml:"group"`
+	// How much new traffic it gets, in proportion to the other weights. 0
+	// gives it none; the IDs that it minted still come.
+	// Default: 1.
+	Weight int `yaml:"weight"`
+	// The most connections at a time from this replica, new or not; what comes
+	// beyond is refused. 0 sets no limit.
+	// Default: 0.
+	MaxConnections int `yaml:"max_connections"`
+	// Ends new traffic, and after `drain_timeout` the rest.
+	// Default: false.
+	Draining bool `yaml:"draining"`
+	// The spaces in which the server mints its IDs, written by hand.
+	IDs []FileRule `yaml:"ids"`
+	// With a planned scheme: how large its space is, in proportion to the
+	// other shares. It says nothing about traffic; `weight` does. 0 gives it
+	// none.
+	// Default: 1.
+	Share int `yaml:"share"`
+	// With the scheme `function`: the number by which the function names the
+	// server. Required with it.
+	Number *uint32 `yaml:"number"`
+	// With one configuration of the scheme `quic-lb`: the server ID.
+	ServerID *Later `yaml:"server_id"`
+	// With several configurations: the server ID in each.
+	ServerIDs *Later `yaml:"server_ids"`
+}
+
+// A FileRule writes down one space of IDs: exactly one of `range`, `bits`,
+// `prefix` and `suffix`. Spaces must not overlap.
+type FileRule struct {
+	// IDs whose first bytes lie between two values.
+	Range *FileRange `yaml:"range"`
+	// IDs of which some bits have one of some values.
+	Bits *FileBits `yaml:"bits"`
+	// IDs that begin with this text.
+	Prefix *string `yaml:"prefix"`
+	// IDs that end with this text.
+	Suffix *string `yaml:"suffix"`
+	// Where in a message the ID stands, one field or a list of them: `psk`,
+	// `ticket`, `session_id` (TLS); `cid_short`, `cid_long`, `dtls_cid`,
+	// `cookie`, `header`, `query`, `path`, `json`, `bytes` (other protocols).
+	// Without it the space holds in every field.
+	Field []string `yaml:"field,one" choices:"psk,ticket,session_id,cid_short,cid_long,dtls_cid,cookie,header,query,path,json,bytes"`
+}
+
+// A FileRange is the IDs that begin with a number between two others. Both
+// are written in hexadecimal with the same number of digits; as many bytes of
+// an ID are compared. An ID that is shorter does not match.
+type FileRange struct {
+	// The first value, 1 to 32 bytes. Required.
+	From *Hex `yaml:"from"`
+	// The last value, which is included. Required.
+	To *Hex `yaml:"to"`
+}
+
+// A FileBits is the IDs of which the bits under a mask have one of some values.
+type FileBits struct {
+	// How many bytes of the ID come before the mask or, with `from_end`, after
+	// it.
+	// Default: 0.
+	Offset int `yaml:"offset"`
+	// Counts the offset from the end of the ID.
+	// Default: false.
+	FromEnd bool `yaml:"from_end"`
+	// The length in bytes of the IDs meant; others do not match. 0 means any
+	// length that holds the mask.
+	// Default: 0.
+	IDLength int `yaml:"id_length"`
+	// Which bits are compared: the one bits of this hexadecimal value, of any
+	// shape, 1 to 32 bytes. Required.
+	Mask *Hex `yaml:"mask"`
+	// The values, as long as the mask and zero where the mask is. Required.
+	Values []Hex `yaml:"values,one"`
+}
+
+// A FileScheme is where the spaces of a pool come from when nobody writes them
+// by hand.
+type FileScheme struct {
+	// `ranges`, `bits` and `sealed` are planned: `mintmark plan` gives each
+	// server a space and writes the `plan_file`. `function` asks a function of
+	// the program that runs the balancer (Go programs that embed it). Required.
+	Kind string `yaml:"kind" choices:"ranges,bits,sealed,function" later:"quic-lb"`
+	// The name of the function. Required with kind `function`.
+	Name string `yaml:"name"`
+	// The configurations of QUIC-LB.
+	Configs *Later `yaml:"configs"`
+	// The length of DTLS connection IDs.
+	CIDLength *Later `yaml:"cid_length"`
+}

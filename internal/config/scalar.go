@@ -1,0 +1,168 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Hex is bytes that the file writes in hexadecimal, in upper or lower case.
+type Hex []byte
+
+// String returns h in hexadecimal, lower case.
+func (h Hex) String() string { return hex.EncodeToString(h) }
+
+// Duration is a time with its unit, as in 500ms, 5s, 10m, 24h, 7d and 1h30m.
+// A day is 24 hours.
+type Duration time.Duration
+
+// String returns d as the file writes it.
+func (d Duration) String() string {
+	const day = Duration(24 * time.Hour)
+	if d > day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	s := time.Duration(d).String()
+	s = strings.TrimSuffix(s, "m0s") + strings.Repeat("m", strings.Count(s, "m0s"))
+	if h, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = h + "h"
+	}
+	return s
+}
+
+// A scalarDecoder is a value that reads the text of a scalar itself.
+type scalarDecoder interface {
+	decodeScalar(text string) *fault
+}
+
+func (h *Hex) decodeScalar(text string) *fault {
+	clean := cleanHex(text)
+	remedy := `write hexadecimal digits in quotes, two for each byte, as in "4d4d0001"`
+	if clean != "" && clean != text {
+		remedy = fmt.Sprintf("write %q", clean)
+	}
+	for i := range len(text) {
+		if !isHexDigit(text[i]) {
+			return faultf(remedy, "%s is not hexadecimal", quote(text))
+		}
+	}
+	switch {
+	case text == "":
+		return faultf(remedy, "is empty")
+	case len(text)%2 != 0:
+		return faultf(fmt.Sprintf("write two digits for each byte, as in %q", "0"+text),
+			"%s has an odd number of hexadecimal digits", quote(text))
+	}
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		return faultf(remedy, "%s is not hexadecimal", quote(text))
+	}
+	*h = b
+	return nil
+}
+
+// cleanHex returns what the person who wrote text in one of the usual other
+// forms (0x4d4d, 4d:4d, 4d4d_0001) meant, and "" when that is not clear.
+func cleanHex(text string) string {
+	clean := text
+	for _, prefix := range []string{"0x", "0X"} {
+		clean = strings.TrimPrefix(clean, prefix)
+	}
+	clean = strings.NewReplacer("_", "", ":", "", " ", "", "-", "").Replace(clean)
+	if len(clean)%2 != 0 {
+		return ""
+	}
+	if _, err := hex.DecodeString(clean); err != nil {
+		return ""
+	}
+	return clean
+}
+
+func isHexDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func (d *Duration) decodeScalar(text string) *fault {
+	v, err := parseDuration(text)
+	if err == nil {
+		*d = v
+		return nil
+	}
+	remedy := `write a number with its unit, as in 500ms, 5s, 10m, 24h or 7d`
+	if _, numErr := strconv.ParseUint(text, 10, 32); numErr == nil {
+		return faultf(fmt.Sprintf("write %ss for seconds, or %sms for milliseconds", text, text), "%s has no unit", quote(text))
+	}
+	return faultf(remedy, "%s is not a duration", quote(text))
+}
+
+var errDuration = errors.New("not a duration")
+
+// parseDuration reads the form of time.ParseDuration, without a sign, with
+// whole days before it.
+func parseDuration(text string) (Duration, error) {
+	if text == "" || text[0] == '-' || text[0] == '+' {
+		return 0, errDuration
+	}
+	if text == "0" {
+		return 0, errDuration // time.ParseDuration takes it; one form is enough
+	}
+	var total time.Duration
+	if days, rest, ok := strings.Cut(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return 0, errDuration
+		}
+		total = time.Duration(n) * 24 * time.Hour
+		if text = rest; text == "" {
+			return Duration(total), nil
+		}
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v < 0 || v > math.MaxInt64-total {
+		return 0, errDuration
+	}
+	return Duration(total + v), nil
+}
+
+// decodeInt reads a whole decimal number between least and most.
+func decodeInt(n *node, least, most int64) (int64, *fault) {
+	text := n.text
+	v, err := strconv.ParseInt(text, 10, 64)
+	canonical := strconv.FormatInt(v, 10) == text
+	switch {
+	case err == nil && canonical && !n.plain:
+		return 0, faultf("write "+text+" without quotes", "is text in quotes, not a number")
+	case errors.Is(err, strconv.ErrRange), err == nil && canonical && (v < least || v > most):
+		return 0, faultf(fmt.Sprintf("write a number from %d to %d", least, most), "%s is out of range", quote(text))
+	case err == nil && canonical:
+		return v, nil
+	}
+	remedy := "write a whole number in decimal digits"
+	if v, err := strconv.ParseInt(text, 0, 64); err == nil && v >= least && v <= most && text[0] != '0' {
+		remedy = "write " + strconv.FormatInt(v, 10) // 1_000, +5
+	} else if err == nil && len(text) > 2 && text[0] == '0' && strings.ContainsRune("xXoObB", rune(text[1])) {
+		remedy = "write " + strconv.FormatInt(v, 10)
+	}
+	return 0, faultf(remedy, "%s is not a whole number", quote(text))
+}
+
+func decodeBool(n *node) (bool, *fault) {
+	switch {
+	case n.text == "true" && n.plain:
+		return true, nil
+	case n.text == "false" && n.plain:
+		return false, nil
+	}
+	remedy := "write true or false, without quotes"
+	switch strings.ToLower(n.text) {
+	case "true", "yes", "on", "y", "1":
+		remedy = "write true"
+	case "false", "no", "off", "n", "0":
+		remedy = "write false"
+	}
+	return false, faultf(remedy, "%s is not true or false", quote(n.text))
+}

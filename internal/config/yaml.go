@@ -1,0 +1,224 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// parseYAML turns a file into a tree. It returns a nil tree when the problems
+// are such that nothing of the file can be trusted.
+func parseYAML(data []byte) (*node, *report) {
+	r := &report{}
+	data = bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF")) // byte order mark
+	if !checkText(data, r) {
+		return nil, r
+	}
+	tokens, ok := checkTokens(lexer.Tokenize(string(data)), r)
+	if !ok {
+		return nil, r
+	}
+	// Duplicate keys are found while the tree is built: all of them, and with
+	// both lines.
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		r.syntax(err)
+		return nil, r
+	}
+	for _, d := range file.Docs {
+		if d.Body == nil {
+			continue
+		}
+		b := &builder{report: r, anchors: map[string]*node{}}
+		root := b.node(d.Body, nil)
+		return root, r
+	}
+	r.add(1, nil, "is empty", `write at least "version: 1", a listener and a pool`)
+	return nil, r
+}
+
+// syntax reports what the YAML parser found. Its error is not formatted by
+// itself, because that quotes the source, in time that grows with the square
+// of the file.
+func (r *report) syntax(err error) {
+	var at interface {
+		GetToken() *token.Token
+		GetMessage() string
+	}
+	line, message := 1, "it cannot be read"
+	if errors.As(err, &at) {
+		message = at.GetMessage()
+		line = tokenLine(at.GetToken())
+	}
+	message = strings.Map(func(c rune) rune { // it may quote the file
+		if c < ' ' {
+			return ' '
+		}
+		return c
+	}, message)
+	r.add(line, nil, "is not valid YAML: "+message, syntaxRemedy(message))
+}
+
+func syntaxRemedy(message string) string {
+	switch {
+	case strings.Contains(message, "reserved character"):
+		return "put the value in quotes"
+	case strings.Contains(message, "tab character"):
+		return "indent with spaces"
+	case strings.Contains(message, "end token"), strings.Contains(message, "must be specified"):
+		return "look for the bracket, comma or quote that is missing on this line or below"
+	case strings.Contains(message, "quot"), strings.Contains(message, "end character"):
+		return "close the quote"
+	}
+	return "compare the indentation, the colons and the quotes with the lines around it"
+}
+
+func tokenLine(t *token.Token) int {
+	if t == nil || t.Position == nil || t.Position.Line < 1 {
+		return 1
+	}
+	return t.Position.Line
+}
+
+// checkText refuses what is no text. The YAML parser would take control
+// characters for text, and a person would not see them.
+func checkText(data []byte, r *report) bool {
+	line := 1
+	for i := 0; i < len(data); {
+		c, size := utf8.DecodeRune(data[i:])
+		switch {
+		case c == utf8.RuneError && size == 1:
+			r.add(line, nil, fmt.Sprintf("has a byte %#02x that is not UTF-8", data[i]), "save the file as UTF-8")
+			return false
+		case c == '\n':
+			line++
+		case c == '\t', c == '\r':
+		case c < ' ', c == 0x7F:
+			r.add(line, nil, fmt.Sprintf("has a control character %U", c), "remove it; is this the right file?")
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+// checkTokens bounds how deep and how wide the document is before the parser,
+// which recurses, gets to see it, and refuses the parts of YAML that a
+// configuration does not need. It returns the tokens of the first document.
+func checkTokens(tokens token.Tokens, r *report) (token.Tokens, bool) {
+	var s shape
+	for i, t := range tokens {
+		if t.Type == token.InvalidType {
+			continue // the parser says what is wrong
+		}
+		switch t.Type {
+		case token.DocumentHeaderType, token.DocumentEndType:
+			if s.content {
+				if hasContent(tokens[i+1:]) {
+					r.add(tokenLine(t), nil, "has a second document",
+						"keep one document: remove "+quote(t.Value)+" and what does not belong to this configuration")
+				}
+				return tokens[:i], true
+			}
+		case token.DirectiveType:
+			r.add(tokenLine(t), nil, "has a YAML directive", "remove the line that begins with %")
+			return nil, false
+		case token.TagType:
+			r.add(tokenLine(t), nil, "has the YAML tag "+quote(t.Value),
+				"remove the tag; put the value in quotes if it must be text")
+			return nil, false
+		case token.MappingKeyType:
+			r.add(tokenLine(t), nil, `has a complex key ("?")`, `write "name: value"`)
+			return nil, false
+		case token.CommentType:
+		default:
+			s.content = true
+			if f := s.add(t); f != nil {
+				r.add(tokenLine(t), nil, f.reason, f.remedy)
+				return nil, false
+			}
+		}
+	}
+	return tokens, true
+}
+
+func hasContent(tokens token.Tokens) bool {
+	for _, t := range tokens {
+		switch t.Type {
+		case token.DocumentHeaderType, token.DocumentEndType, token.CommentType:
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// A shape follows the nesting of a document from its tokens alone.
+type shape struct {
+	content bool // something came that is no comment
+	flow    int  // open brackets and braces
+	blocks  []block
+}
+
+// A block is a mapping or list in indented style that may still go on.
+type block struct {
+	column int
+	list   bool
+	keys   int
+}
+
+func (s *shape) add(t *token.Token) *fault {
+	switch t.Type {
+	case token.MappingStartType, token.SequenceStartType:
+		s.flow++
+	case token.MappingEndType, token.SequenceEndType:
+		s.flow = max(0, s.flow-1)
+	case token.SequenceEntryType:
+		if s.flow == 0 {
+			s.entry(t.Position.Column, true)
+		}
+	case token.MappingValueType:
+		if s.flow == 0 && t.Prev != nil {
+			s.entry(t.Prev.Position.Column, false)
+		}
+	default:
+		return nil
+	}
+	if s.flow+len(s.blocks) > MaxDepth {
+		return faultf("write the values with less nesting; no setting is nested like this",
+			"is nested more than %d levels deep", MaxDepth)
+	}
+	if n := len(s.blocks); n > 0 && s.blocks[n-1].keys > MaxKeys {
+		return tooManyKeys()
+	}
+	return nil
+}
+
+func tooManyKeys() *fault {
+	return faultf("remove those that are no settings", "is a mapping with more than %d keys", MaxKeys)
+}
+
+// entry closes the blocks that a key or dash at column ends, and counts it.
+func (s *shape) entry(column int, list bool) {
+	for n := len(s.blocks); n > 0; n-- {
+		// A list may stand at the column of the key that it belongs to.
+		top := &s.blocks[n-1]
+		if top.column < column || top.column == column && (top.list == list || list) {
+			break
+		}
+		s.blocks = s.blocks[:n-1]
+	}
+	if n := len(s.blocks); n == 0 || s.blocks[n-1].column != column || s.blocks[n-1].list != list {
+		s.blocks = append(s.blocks, block{column: column, list: list})
+	}
+	s.blocks[len(s.blocks)-1].keys++
+	if list {
+		s.blocks[len(s.blocks)-1].keys = 0 // lists may be as long as the file
+	}
+}
