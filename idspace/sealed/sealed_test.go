@@ -94,19 +94,14 @@ func TestServersBoundsTheNumbers(t *testing.T) {
 	}
 }
 
-// TestGenerationAfterACoincidence: a block that one key decrypts to something
-// like a mark, with a number that is not in use, is still tried with the rest.
-func TestGenerationAfterACoincidence(t *testing.T) {
-	first, second := mustKey(t, testKey), NewKey()
-	e, err := NewEncoder(second, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// No such block is to be found by search, so the first key is the second
-	// generation's and the bound alone excludes it.
-	s := mustSet(t, Generation{ID: 1, Key: second, Servers: 3}, Generation{ID: 2, Key: first})
-	if _, g, ok := s.Lookup(e.AppendRaw(nil)); ok {
-		t.Errorf("got generation %d; want none", g)
+func TestGenerations(t *testing.T) {
+	gs := testGenerations(t, 3)
+	gs[1].Servers, gs[2].Servers = 8, 9
+	s := mustSet(t, gs...)
+	for server, want := range map[uint32]int{0: 3, 7: 3, 8: 2, 9: 1, math.MaxUint32: 1} {
+		if got := s.Generations(server); got != want {
+			t.Errorf("server %d: got %d generations; want %d", server, got, want)
+		}
 	}
 }
 

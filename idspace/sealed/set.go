@@ -102,6 +102,17 @@ func (s *Set) LookupText(id []byte) (server uint32, generation uint8, ok bool) {
 	return server, generation, ok
 }
 
+// Generations returns in how many generations of s the number of a server may
+// be found: of all 2^128 blocks, each takes 2^64 for a mark of it.
+func (s *Set) Generations(server uint32) (n int) {
+	for i := range s.generations {
+		if server <= s.generations[i].highest {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Set) work() *scratch {
 	if w, ok := s.scratch.Get().(*scratch); ok {
 		return w

@@ -14,6 +14,12 @@ type vectors struct {
 	Comment string   `json:"comment"`
 	Marks   []vector `json:"marks"`
 	NoMarks []vector `json:"no_marks"`
+
+	Coincidences []struct {
+		vector
+		OtherKey    string `json:"other_key"`
+		OtherServer uint32 `json:"other_server"`
+	} `json:"coincidences"`
 }
 
 type vector struct {
@@ -23,6 +29,15 @@ type vector struct {
 	Nonce  string `json:"nonce"`
 	Raw    string `json:"raw"`
 	Text   string `json:"text"`
+}
+
+func (v vector) nonce(t *testing.T) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(v.Nonce, 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func readVectors(t *testing.T) vectors {
@@ -37,7 +52,7 @@ func readVectors(t *testing.T) vectors {
 	if err := d.Decode(&v); err != nil {
 		t.Fatal(err)
 	}
-	if len(v.Marks) == 0 || len(v.NoMarks) == 0 {
+	if len(v.Marks) == 0 || len(v.NoMarks) == 0 || len(v.Coincidences) == 0 {
 		t.Fatal("no vectors")
 	}
 	return v
@@ -73,12 +88,8 @@ func unhex(t testing.TB, s string) []byte {
 func TestVectors(t *testing.T) {
 	for _, v := range readVectors(t).Marks {
 		t.Run(v.Name, func(t *testing.T) {
-			nonce, err := strconv.ParseUint(v.Nonce, 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
 			key := mustKey(t, v.Key)
-			e, err := newEncoder(key, v.Server, nonce)
+			e, err := newEncoder(key, v.Server, v.nonce(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,6 +123,37 @@ func TestVectorsThatAreNoMarks(t *testing.T) {
 		}
 		if server, _, ok := s.LookupText([]byte(v.Text)); ok {
 			t.Errorf("%s: text %s was read as a mark of server %d", v.Name, v.Text, server)
+		}
+	}
+}
+
+// TestCoincidences: once in 2^32, the key of another generation reads a mark
+// as one too. Knowing which numbers are in use, a set finds the right one.
+func TestCoincidences(t *testing.T) {
+	for _, v := range readVectors(t).Coincidences {
+		other, key := mustKey(t, v.OtherKey), mustKey(t, v.Key)
+		e, err := newEncoder(key, v.Server, v.nonce(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := e.Next(); hex.EncodeToString(m[:]) != v.Raw || m.String() != v.Text {
+			t.Fatalf("%s: the mark is %x, %s", v.Name, m, m)
+		}
+		for _, test := range []struct {
+			servers    uint32
+			server     uint32
+			generation uint8
+		}{
+			{servers: 0, server: v.OtherServer, generation: 1}, // any number may be in use
+			{servers: v.OtherServer + 1, server: v.OtherServer, generation: 1},
+			{servers: v.OtherServer, server: v.Server, generation: 2},
+			{servers: 10, server: v.Server, generation: 2},
+		} {
+			s := mustSet(t, Generation{ID: 1, Key: other, Servers: test.servers}, Generation{ID: 2, Key: key, Servers: 10})
+			if server, generation, ok := s.Lookup(unhex(t, v.Raw)); server != test.server || generation != test.generation || !ok {
+				t.Errorf("%s, %d numbers in use: got server %d, generation %d, %t; want %d, %d, true",
+					v.Name, test.servers, server, generation, ok, test.server, test.generation)
+			}
 		}
 	}
 }
