@@ -124,6 +124,9 @@ func (p *Process) Running() bool {
 	}
 }
 
+// PID returns the process ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Log returns what the process has written so far.
 func (p *Process) Log() string {
 	p.tb.Helper()
