@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -42,10 +43,22 @@ func splitAddress(s, want string) (hostPort, *fault) {
 func splitFault(s, want string, err error) *fault {
 	bare := strings.Trim(s, "[]")
 	if ip, ipErr := netip.ParseAddr(bare); ipErr == nil {
-		return faultf("write "+strconv.Quote(net.JoinHostPort(ip.String(), "443")), "%s has no port", quote(s))
+		remedy := "write " + strconv.Quote(net.JoinHostPort(ip.String(), "443"))
+		if i := strings.LastIndexByte(bare, ':'); ip.Is6() && i > 0 && bare == s {
+			// 2001:db8::1:443 is an address, and may have been meant as two.
+			if _, portErr := strconv.ParseUint(s[i+1:], 10, 16); portErr == nil {
+				if short, shortErr := netip.ParseAddr(s[:i]); shortErr == nil {
+					remedy += fmt.Sprintf(", or %q if %s is the port", net.JoinHostPort(short.String(), s[i+1:]), s[i+1:])
+				}
+			}
+		}
+		return faultf(remedy, "%s has no port", quote(s))
 	}
 	if addrErr, ok := errors.AsType[*net.AddrError](err); ok && strings.HasPrefix(addrErr.Err, "missing port") && dnsFault(s) == nil {
 		return faultf("write "+strconv.Quote(s+":443"), "%s has no port", quote(s))
+	}
+	if port, portErr := strconv.ParseUint(s, 10, 16); portErr == nil {
+		return faultf(fmt.Sprintf(`write "127.0.0.1:%d", with the address before the port`, port), "%s has no address", quote(s))
 	}
 	if i := strings.LastIndexByte(s, ':'); i > 0 {
 		if ip, ipErr := netip.ParseAddr(s[:i]); ipErr == nil && ip.Is6() {
@@ -90,7 +103,7 @@ func parseListen(s string) (Address, *fault) {
 			example = ":" + port
 		}
 		return Address{}, faultf("write an IP address of this machine, as in "+strconv.Quote(example),
-			"%s is a name, and listening needs an IP address", quote(hp.host))
+			"%s is not an IP address", quote(hp.host))
 	}
 	return Address{Network: "tcp", Address: netip.AddrPortFrom(ip, hp.port).String()}, nil
 }

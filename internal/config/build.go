@@ -55,7 +55,7 @@ func (b *builder) node(n ast.Node, p *path) *node {
 		line = nodeLine(n)
 	}
 	b.report.add(line, p, "is a kind of YAML that is not read here", "write a plain value, a list or a mapping")
-	return &node{line: line}
+	return &node{line: line, bad: true}
 }
 
 func (b *builder) alias(n *ast.AliasNode, p *path) *node {
@@ -65,7 +65,7 @@ func (b *builder) alias(n *ast.AliasNode, p *path) *node {
 	}
 	b.report.add(nodeLine(n), p, fmt.Sprintf("refers to the anchor %s, and none stands before it", quote(name)),
 		"define the anchor above, or write the value out")
-	return &node{line: nodeLine(n)}
+	return &node{line: nodeLine(n), bad: true}
 }
 
 func (b *builder) mapping(values []*ast.MappingValueNode, line int, p *path) *node {
@@ -120,6 +120,9 @@ func (b *builder) merge(m, from *node, p *path) {
 		sources = from.items
 	}
 	for _, s := range sources {
+		if s.bad {
+			continue
+		}
 		if s.kind != kindMapping {
 			b.report.add(s.line, p, "merges (<<) "+s.kind.article()+" into a mapping", "write <<: *name of a mapping's anchor")
 			continue

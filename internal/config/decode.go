@@ -60,11 +60,16 @@ func (d *decoder) value(n *node, v reflect.Value, tag reflect.StructTag, p *path
 		}
 		return
 	}
+	if n.bad {
+		return
+	}
 	if v.Type() == reflect.TypeFor[Later]() {
 		d.report.add(n.line, p, "is not supported by this version", "remove it")
 		return
 	}
-	if n.null && v.Kind() != reflect.Struct {
+	// Hex: null is not hexadecimal, and says so better than "no value".
+	own := v.Type().Implements(reflect.TypeFor[scalarDecoder]()) || reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[scalarDecoder]())
+	if n.null && v.Kind() != reflect.Struct && !(own && n.text != "") {
 		d.report.fault(n.line, p, nullFault(n))
 		return
 	}
@@ -137,7 +142,8 @@ func (d *decoder) scalar(n *node, v reflect.Value, tag reflect.StructTag, p *pat
 		d.note(n, p, f)
 		v.SetBool(b)
 	case reflect.Int:
-		i, f := decodeInt(n, 0, math.MaxInt32)
+		// Whoever uses the number checks its bounds, which are narrower.
+		i, f := decodeInt(n, math.MinInt32, math.MaxInt32)
 		d.note(n, p, f)
 		v.SetInt(i)
 	case reflect.Uint32:
@@ -154,7 +160,7 @@ func checkChoice(text string, tag reflect.StructTag) *fault {
 	if slices.Contains(choices, text) {
 		return nil
 	}
-	if slices.Contains(strings.Split(tag.Get("later"), ","), text) {
+	if text != "" && slices.Contains(strings.Split(tag.Get("later"), ","), text) {
 		return faultf("write "+oneOf(choices), "%s is not supported by this version", quote(text))
 	}
 	return faultf(chooseFrom(text, choices), "%s is not one of %s", quote(text), strings.Join(choices, ", "))
@@ -186,8 +192,12 @@ func (d *decoder) structure(n *node, v reflect.Value, p *path) {
 	}
 	t := v.Type()
 	known := make([]string, t.NumField())
+	var offered []string
 	for i := range known {
 		known[i] = settingName(t.Field(i))
+		if !isLater(t.Field(i)) {
+			offered = append(offered, known[i])
+		}
 	}
 	for i := range n.entries {
 		e := &n.entries[i]
@@ -201,12 +211,14 @@ func (d *decoder) structure(n *node, v reflect.Value, p *path) {
 		if near := nearest(e.key, known); near != "" {
 			remedy = "write " + near
 			d.meant[p.field(near).String()] = true
-		} else if len(known) <= 12 {
-			remedy = "remove it, or write " + oneOf(known)
+		} else if len(offered) <= 12 {
+			remedy = "remove it, or write " + oneOf(offered)
 		}
 		d.report.add(e.line, at, "is not a setting that is known here", remedy)
 	}
 }
+
+func isLater(f reflect.StructField) bool { return f.Type == reflect.TypeFor[*Later]() }
 
 // settingName is the name of a field in the file.
 func settingName(f reflect.StructField) string {

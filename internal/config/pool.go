@@ -74,7 +74,7 @@ func (c *checker) health(f *FilePool, p *path) route.HealthConfig {
 	if f.Health.Timeout != nil {
 		tp := at.field("timeout")
 		h.Timeout = c.lasts(tp, *f.Health.Timeout, 10*time.Millisecond, maxTimeout)
-		if h.Timeout > h.Interval && c.sound(tp) {
+		if h.Timeout > h.Interval && c.sound(tp) && !c.report.has(at.field("interval")) {
 			c.problemf(tp, fmt.Sprintf("write at most %s, or a longer interval", Duration(h.Interval)),
 				"%s is longer than the interval", Duration(h.Timeout))
 		}

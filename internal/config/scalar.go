@@ -136,8 +136,10 @@ func decodeInt(n *node, least, most int64) (int64, *fault) {
 	switch {
 	case err == nil && canonical && !n.plain:
 		return 0, faultf("write "+text+" without quotes", "is text in quotes, not a number")
-	case errors.Is(err, strconv.ErrRange), err == nil && canonical && (v < least || v > most):
-		return 0, faultf(fmt.Sprintf("write a number from %d to %d", least, most), "%s is out of range", quote(text))
+	case errors.Is(err, strconv.ErrRange), err == nil && canonical && v > most:
+		return 0, faultf("write a smaller number", "%s is out of range", quote(text))
+	case err == nil && canonical && v < least:
+		return 0, faultf("write a larger number", "%s is out of range", quote(text))
 	case err == nil && canonical:
 		return v, nil
 	}

@@ -14,11 +14,18 @@ func nearest(word string, candidates []string) string {
 	}
 	best, bestDistance := "", len(word)/3+2
 	for _, c := range candidates {
+		if len(word) >= 4 && strings.HasPrefix(letters(c), letters(word)) {
+			return c // maxconn, leastconn, polic
+		}
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
 	return best
+}
+
+func letters(s string) string {
+	return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s))
 }
 
 // distance is the number of letters to insert, remove, replace or swap with

@@ -13,6 +13,7 @@ type node struct {
 	text  string // scalar: what the file shows, without quotes and escapes
 	plain bool   // scalar: written without quotes
 	null  bool   // scalar: plain null, ~, or nothing at all
+	bad   bool   // not what the file says, because of a problem that is reported
 
 	entries []entry // mapping
 	items   []*node // list

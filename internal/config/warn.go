@@ -20,6 +20,7 @@ func (c *checker) warn() {
 			c.warnf(pool.path.field("name"), "name it in a listener, or remove it", "no listener uses the pool %s", f.Name)
 		}
 		c.warnServers(f, pool)
+		c.warnUnused(f, pool)
 		c.warnGroups(f, pool)
 		c.warnSpaces(f, pool)
 	}
@@ -37,6 +38,30 @@ func (c *checker) warnServers(f *FilePool, pool *poolFacts) {
 	if len(f.Servers) > 0 {
 		c.warnf(pool.path.field("servers"), "give a server a weight, or end its drain",
 			"every server has weight 0 or is draining: new traffic is refused")
+	}
+}
+
+// warnUnused notes settings of schemes that the pool does not have.
+func (c *checker) warnUnused(f *FilePool, pool *poolFacts) {
+	kind := ""
+	if f.Scheme != nil {
+		kind = f.Scheme.Kind
+	}
+	note := func(owner *path) {
+		if at := owner.field("share"); c.written(at) && (!plannedKind(kind) || f.PlanFile == "") {
+			c.warnf(at, "remove it, or write scheme: {kind: ranges} and a plan_file",
+				"has no effect in a pool whose spaces are not planned")
+		}
+		if at := owner.field("number"); c.written(at) && kind != schemeFunction {
+			c.warnf(at, "remove it, or write scheme: {kind: function, name: NAME}",
+				"has no effect in a pool without the scheme function")
+		}
+	}
+	for i := range f.Servers {
+		note(pool.path.field("servers").item(i))
+	}
+	for i := range f.Groups {
+		note(pool.path.field("groups").item(i))
 	}
 }
 
@@ -114,11 +139,11 @@ func (c *checker) warnRandom(f *FilePool, pool *poolFacts, t *idspace.Table) {
 	switch pool.config.RandomIDs {
 	case route.RandomAuto:
 		c.warnf(at, "compare more bits, bind the rules to field: [psk, ticket], or write random_ids: skip if no server mints session IDs",
-			"%.2g of all session IDs are assigned, more than 1/65536: the session_id of a hello that offers TLS 1.3 or a ticket is not looked up",
-			share)
+			"one session ID in %.0f is assigned, more than one in 65536: the session_id of a hello that offers TLS 1.3 or a ticket is not looked up",
+			1/share)
 	case route.RandomRoute:
 		c.warnf(at, "compare more bits, or write random_ids: auto",
-			"%.2g of all session IDs are assigned, so that part of the random ones is taken for minted", share)
+			"one session ID in %.0f is assigned, so that part of the random ones is taken for minted", 1/share)
 	case route.RandomSkip:
 	}
 }

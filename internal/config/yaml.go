@@ -61,7 +61,7 @@ func (r *report) syntax(err error) {
 			return ' '
 		}
 		return c
-	}, message)
+	}, strings.ReplaceAll(message, "\t", "<tab>"))
 	r.add(line, nil, "is not valid YAML: "+message, syntaxRemedy(message))
 }
 
@@ -69,7 +69,7 @@ func syntaxRemedy(message string) string {
 	switch {
 	case strings.Contains(message, "reserved character"):
 		return "put the value in quotes"
-	case strings.Contains(message, "tab character"):
+	case strings.Contains(message, "tab"):
 		return "indent with spaces"
 	case strings.Contains(message, "end token"), strings.Contains(message, "must be specified"):
 		return "look for the bracket, comma or quote that is missing on this line or below"
@@ -127,7 +127,11 @@ func checkTokens(tokens token.Tokens, r *report) (token.Tokens, bool) {
 				return tokens[:i], true
 			}
 		case token.DirectiveType:
-			r.add(tokenLine(t), nil, "has a YAML directive", "remove the line that begins with %")
+			if s.content {
+				r.add(tokenLine(t), nil, "has a value that begins with %", "put the value in quotes")
+			} else {
+				r.add(tokenLine(t), nil, "has a YAML directive", "remove the line that begins with %")
+			}
 			return nil, false
 		case token.TagType:
 			r.add(tokenLine(t), nil, "has the YAML tag "+quote(t.Value),
