@@ -14,8 +14,11 @@ import (
 // subcommand is one file with a function like these, and one line here.
 func commands() []*command {
 	return []*command{
+		serveCommand(),
 		checkCommand(),
 		explainCommand(),
+		probeCommand(),
+		demoCommand(),
 		versionCommand(),
 	}
 }

@@ -1,0 +1,278 @@
+// Package daemon composes a running balancer: it opens the sockets, gives
+// each listener its proxy, checks the servers, answers on the admin address,
+// and puts a changed configuration into effect as a whole or not at all.
+//
+// It knows every other part and decides nothing itself: where a message goes
+// is package route's, what a file means is package config's.
+//
+// Life: Run opens everything, serves until its context ends, then goes
+// through three phases: stop accepting, drain until the configuration's
+// shutdown_grace is over, close. See ARCHITECTURE.md, "Life of a config
+// change", for Reload.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mintmark/mintmark/idspace"
+	"github.com/mintmark/mintmark/internal/backend"
+	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/metrics"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// firstRoundLimit bounds how long a start waits for the first round of health
+// checks before it calls itself ready: servers that do not answer must not
+// keep a balancer out of service for those that do.
+const firstRoundLimit = 5 * time.Second
+
+// Config is what a Daemon is built from.
+type Config struct {
+	// Path of the configuration file. Reload reads it again.
+	Path string
+	// Functions are the ID functions that the program brings, by the name
+	// that the file uses.
+	Functions map[string]idspace.Function
+	// Logger receives what happens; nil discards it.
+	Logger *slog.Logger
+	// Version is shown by the build_info metric.
+	Version string
+	// Abort ends the drain at once when it is closed: the second signal.
+	Abort <-chan struct{}
+	// OnReady, when set, is called once, with the admin address ("" without
+	// one), when every socket is open and the servers were asked once.
+	OnReady func(admin string)
+}
+
+// A Daemon is one running balancer. Its methods are safe for concurrent use;
+// Run may be called once.
+type Daemon struct {
+	// Immutable after New.
+	cfg     Config
+	log     *slog.Logger
+	monitor *backend.Monitor
+	metrics *metrics.Set
+	failed  chan error // capacity 1: the first failure ends Run, later ones have nothing to add
+
+	notReady atomic.Pointer[string] // why new connections are not welcome; nil: they are
+	snapshot atomic.Pointer[route.Snapshot]
+
+	// mu serialises changes of the configuration. It guards all below.
+	mu        sync.Mutex
+	current   *config.Config
+	listeners map[route.ListenerName]*listener
+	admin     *adminServer
+	inherited inherited
+	stopping  bool
+
+	serving  sync.WaitGroup // accept loops
+	draining sync.WaitGroup // listeners that no longer accept, their connections still running
+	drainCtx context.Context
+	cutDrain context.CancelFunc // ends drainCtx: what still runs is closed
+	cut      atomic.Int64       // connections that were closed that way
+}
+
+// New returns a Daemon that has not touched anything outside memory.
+func New(cfg Config) *Daemon {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := metrics.New(cfg.Version)
+	drainCtx, cutDrain := context.WithCancel(context.Background())
+	d := &Daemon{
+		drainCtx: drainCtx, cutDrain: cutDrain,
+		cfg:     cfg,
+		log:     cfg.Logger,
+		metrics: m,
+		monitor: backend.NewMonitor(backend.Config{
+			Logger:   cfg.Logger,
+			OnChange: m.ServerChanged,
+			OnDial:   m.ServerDialed,
+		}),
+		failed:    make(chan error, 1),
+		listeners: make(map[route.ListenerName]*listener),
+	}
+	d.notReady.Store(new("waiting for the first round of health checks"))
+	return d
+}
+
+// Run loads the file, serves until ctx ends, drains, and returns nil; or it
+// returns why it could not. A config.Problems error means that the file is at
+// fault. Every goroutine that it started has ended when it returns.
+func (d *Daemon) Run(ctx context.Context) error {
+	cfg, err := config.Load(d.cfg.Path, d.options())
+	if err != nil {
+		return err
+	}
+	in, err := inheritSockets()
+	if err != nil {
+		return err
+	}
+	d.inherited = in
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopBackground()
+	defer d.cutDrain()
+
+	if err := d.apply(ctx, cfg); err != nil {
+		d.closeAll()
+		return err
+	}
+	if unused := d.closeInherited(); len(unused) > 0 {
+		d.log.Warn("closing passed sockets that no listener is bound to", "sockets", unused)
+	}
+	wg.Go(func() {
+		if err := d.monitor.Run(background); err != nil {
+			d.fail(fmt.Errorf("checking servers: %w", err))
+		}
+	})
+	wg.Go(func() { d.announce(ctx) })
+	stopWatchdog := startWatchdog()
+	defer stopWatchdog()
+
+	select {
+	case <-ctx.Done():
+		d.log.Info("shutting down", "cause", context.Cause(ctx))
+		err = nil
+	case err = <-d.failed:
+	}
+	d.shutdown()
+	return err
+}
+
+// announce tells the world that the balancer is ready, once each server has
+// been asked or the wait has lasted long enough.
+func (d *Daemon) announce(ctx context.Context) {
+	first, cancel := context.WithTimeout(ctx, firstRoundLimit)
+	defer cancel()
+	_ = d.monitor.WaitFirstRound(first) // late servers are dealt with as they answer
+	if ctx.Err() != nil {
+		return
+	}
+	d.notReady.Store(nil)
+	notify("READY=1")
+	admin := ""
+	d.mu.Lock()
+	if d.admin != nil {
+		admin = d.admin.ln.Addr().String()
+	}
+	d.mu.Unlock()
+	d.log.Info("ready", "admin", admin)
+	if d.cfg.OnReady != nil {
+		d.cfg.OnReady(admin)
+	}
+}
+
+// shutdown goes through the three phases: not ready and no new connections,
+// drain, close. Abort cuts the second short.
+func (d *Daemon) shutdown() {
+	d.notReady.Store(new("shutting down"))
+	notify("STOPPING=1")
+	d.mu.Lock()
+	d.stopping = true
+	grace := d.current.ShutdownGrace
+	for name, l := range d.listeners {
+		d.retire(l)
+		delete(d.listeners, name)
+	}
+	d.mu.Unlock()
+	d.serving.Wait()
+
+	drained := make(chan struct{})
+	go func() {
+		d.draining.Wait()
+		close(drained)
+	}()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+	case <-d.cfg.Abort:
+	}
+	d.cutDrain()
+	<-drained
+	if n := d.cut.Load(); n > 0 {
+		d.log.Warn("closed connections that outlived the grace period", "connections", n, "shutdown_grace", grace)
+	}
+	d.closeAll()
+}
+
+// retire ends the listener's accepting and lets its connections run on until
+// they end by themselves or the shutdown cuts them. The caller holds mu.
+func (d *Daemon) retire(l *listener) {
+	l.stopAccepting()
+	d.draining.Go(func() {
+		d.cut.Add(int64(l.proxy.Drain(d.drainCtx)))
+		l.close()
+	})
+}
+
+// closeAll closes what Run opened. Nothing may be serving any more.
+func (d *Daemon) closeAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.listeners {
+		l.close()
+	}
+	if d.admin != nil {
+		d.admin.close()
+		d.admin = nil
+	}
+	d.inherited.close()
+}
+
+func (d *Daemon) closeInherited() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inherited.close()
+}
+
+// fail ends Run with err; only the first failure counts.
+func (d *Daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
+}
+
+func (d *Daemon) options() config.Options {
+	return config.Options{Functions: d.cfg.Functions}
+}
+
+// errStopping is returned by Reload once Run is on its way out.
+var errStopping = errors.New("reloading: the process is shutting down")
+
+// Reload reads the file again and puts it into effect, all or nothing. On an
+// error the configuration before stays in force, and the error is logged,
+// counted and returned.
+func (d *Daemon) Reload(ctx context.Context) error {
+	notifyReloading()
+	defer notify("READY=1")
+	cfg, err := config.Load(d.cfg.Path, d.options())
+	if err == nil {
+		err = d.apply(ctx, cfg)
+	}
+	d.metrics.ConfigReloaded(err == nil)
+	if err == nil {
+		d.log.Info("configuration reloaded", "file", d.cfg.Path)
+		return nil
+	}
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		for _, p := range problems {
+			d.log.Error("configuration refused, the last good one stays", "file", d.cfg.Path, "line", p.Line,
+				"path", p.Path, "reason", p.Reason, "remedy", p.Remedy)
+		}
+	} else {
+		d.log.Error("configuration refused, the last good one stays", "file", d.cfg.Path, "error", err)
+	}
+	return err
+}

@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"context"
+	"net"
+
+	"github.com/mintmark/mintmark/internal/l4"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// A listener is one listener of the configuration: a proxy and the sockets
+// that it accepts from. Daemon.mu guards it.
+type listener struct {
+	name      route.ListenerName
+	proxy     *l4.Proxy
+	accessLog *l4.AccessLog // nil: none
+	sockets   map[socketKey]*socket
+}
+
+// A socket is open, and from serve on its connections go to one proxy.
+type socket struct {
+	ln   net.Listener
+	stop context.CancelFunc // ends the accept loop; nil before serve
+}
+
+// stopAccepting ends the accept loops and closes the sockets. Connections go on.
+func (l *listener) stopAccepting() {
+	for k, s := range l.sockets {
+		s.close()
+		delete(l.sockets, k)
+	}
+}
+
+// close ends the listener for good; drain has waited for its connections.
+func (l *listener) close() {
+	l.stopAccepting()
+	if l.accessLog != nil {
+		_ = l.accessLog.Close() // what is left to write was tried
+	}
+}
+
+func (s *socket) close() {
+	if s.stop != nil {
+		s.stop()
+	}
+	_ = s.ln.Close() // closing a listening socket has no result to act on
+}

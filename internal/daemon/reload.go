@@ -1,0 +1,276 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/l4"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// A change is a configuration made ready: all that can fail has been done,
+// nothing of it is in force.
+type change struct {
+	cfg      *config.Config
+	snapshot *route.Snapshot
+	sockets  map[socketKey]*socket                // of every listener; new ones are open already
+	opened   []net.Listener                       // those that this change opened
+	logs     map[route.ListenerName]*l4.AccessLog // of every listener that has one
+	newLogs  []*l4.AccessLog
+	admin    *adminServer
+}
+
+// discard undoes what prepare did.
+func (c *change) discard(d *Daemon) {
+	for _, ln := range c.opened {
+		_ = ln.Close()
+	}
+	for _, l := range c.newLogs {
+		_ = l.Close()
+	}
+	if c.admin != nil && c.admin != d.admin {
+		c.admin.close()
+	}
+}
+
+// apply puts cfg into force: prepare does everything that can fail, commit
+// what cannot.
+func (d *Daemon) apply(ctx context.Context, cfg *config.Config) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		return errStopping
+	}
+	c, err := d.prepare(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	d.commit(ctx, c)
+	for _, w := range cfg.Warnings {
+		d.log.Warn("configuration", "file", cfg.Path, "line", w.Line, "path", w.Path, "reason", w.Reason, "remedy", w.Remedy)
+	}
+	return nil
+}
+
+func (d *Daemon) prepare(ctx context.Context, cfg *config.Config) (*change, error) {
+	c := &change{
+		cfg:     cfg,
+		sockets: make(map[socketKey]*socket),
+		logs:    make(map[route.ListenerName]*l4.AccessLog),
+	}
+	var err error
+	if c.snapshot, err = newSnapshot(cfg, d.snapshot.Load()); err != nil {
+		return nil, err
+	}
+	if err := d.prepareSockets(ctx, c); err != nil {
+		c.discard(d)
+		return nil, err
+	}
+	if err := d.prepareLogs(c); err != nil {
+		c.discard(d)
+		return nil, err
+	}
+	if err := d.prepareAdmin(ctx, c); err != nil {
+		c.discard(d)
+		return nil, err
+	}
+	return c, nil
+}
+
+// newSnapshot builds the routing half of cfg. Servers that stay keep their
+// live state, through prev.
+func newSnapshot(cfg *config.Config, prev *route.Snapshot) (*route.Snapshot, error) {
+	s := &route.Snapshot{
+		Pools:     make(map[route.PoolName]*route.Pool, len(cfg.Pools)),
+		Listeners: make(map[route.ListenerName]*route.Listener, len(cfg.Listeners)),
+	}
+	for _, pc := range cfg.Pools {
+		var before *route.Pool
+		if prev != nil {
+			before = prev.Pools[pc.Name]
+		}
+		p, err := route.NewPool(pc, before)
+		if err != nil {
+			return nil, fmt.Errorf("building pool %s: %w", pc.Name, err)
+		}
+		s.Pools[pc.Name] = p
+	}
+	for _, lc := range cfg.Listeners {
+		l := &route.Listener{Name: lc.Name, Pool: s.Pools[lc.Pool]}
+		for _, r := range lc.Routes {
+			l.Routes = append(l.Routes, route.SNIRoute{Pattern: r.SNI, Pool: s.Pools[r.Pool]})
+		}
+		s.Listeners[lc.Name] = l
+	}
+	return s, nil
+}
+
+// prepareSockets finds or opens the socket of every address in c.
+func (d *Daemon) prepareSockets(ctx context.Context, c *change) error {
+	open := make(map[socketKey]*socket)
+	for _, l := range d.listeners {
+		for k, s := range l.sockets {
+			open[k] = s
+		}
+	}
+	for _, lc := range c.cfg.Listeners {
+		for _, a := range lc.Listen {
+			k := keyOf(a)
+			if s := open[k]; s != nil {
+				c.sockets[k] = s
+				continue
+			}
+			ln := d.inherited.take(k, string(lc.Name))
+			if ln == nil {
+				var err error
+				if ln, err = listen(ctx, k); err != nil {
+					return fmt.Errorf("opening listener %s on %v: %w", lc.Name, k, err)
+				}
+			}
+			c.opened = append(c.opened, ln)
+			c.sockets[k] = &socket{ln: ln}
+		}
+	}
+	return nil
+}
+
+// prepareLogs opens the access logs that are new. A log whose file stays the
+// same is reopened in commit, so that a rotated file is let go.
+func (d *Daemon) prepareLogs(c *change) error {
+	for _, lc := range c.cfg.Listeners {
+		if lc.AccessLog == "" {
+			continue
+		}
+		if l := d.listeners[lc.Name]; l != nil && l.accessLog != nil && l.accessLog.Is(lc.AccessLog, lc.AccessLogFormat) {
+			c.logs[lc.Name] = l.accessLog
+			continue
+		}
+		log, err := l4.OpenAccessLog(lc.AccessLog, lc.AccessLogFormat)
+		if err != nil {
+			return fmt.Errorf("opening the access log of listener %s: %w", lc.Name, err)
+		}
+		c.newLogs = append(c.newLogs, log)
+		c.logs[lc.Name] = log
+	}
+	return nil
+}
+
+// commit swaps the configuration. Nothing in it can fail. The order matters:
+// servers are known to the monitor before traffic can be sent to them, and a
+// socket changes hands before its old owner lets go of it.
+func (d *Daemon) commit(ctx context.Context, c *change) {
+	d.snapshot.Store(c.snapshot)
+	d.current = c.cfg
+	d.monitor.Update(c.snapshot)
+	d.metrics.Update(c.snapshot)
+
+	before := d.listeners
+	d.listeners = make(map[route.ListenerName]*listener, len(c.cfg.Listeners))
+	for i := range c.cfg.Listeners {
+		lc := &c.cfg.Listeners[i]
+		l := d.commitListener(c, lc, before[lc.Name])
+		d.listeners[lc.Name] = l
+		for _, a := range lc.Listen {
+			k := keyOf(a)
+			if l.sockets[k] == nil {
+				d.serve(ctx, l, k, c.sockets[k])
+			}
+		}
+	}
+	d.letGo(before)
+	if d.admin != c.admin {
+		if d.admin != nil {
+			d.admin.close()
+		}
+		d.admin = c.admin
+	}
+}
+
+// commitListener gives the listener its new settings; old is nil for a new one.
+func (d *Daemon) commitListener(c *change, lc *config.Listener, old *listener) *listener {
+	settings := settingsOf(c, lc)
+	if old == nil {
+		return &listener{
+			name:      lc.Name,
+			proxy:     l4.New(l4.Config{Logger: d.log, Dialer: d.monitor, Metrics: d.metrics}, settings),
+			accessLog: c.logs[lc.Name],
+			sockets:   make(map[socketKey]*socket),
+		}
+	}
+	old.proxy.Update(settings)
+	if old.accessLog != nil && old.accessLog != c.logs[lc.Name] {
+		_ = old.accessLog.Close()
+	}
+	old.accessLog = c.logs[lc.Name]
+	if old.accessLog != nil {
+		if err := old.accessLog.Reopen(); err != nil {
+			d.log.Error("reopening the access log, the open file stays", "listener", lc.Name, "error", err)
+		}
+	}
+	return old
+}
+
+// serve starts the accept loop of l on the socket s. A socket that another
+// listener served until now is duplicated: its queue lives on while the old
+// loop closes its own handle.
+func (d *Daemon) serve(ctx context.Context, l *listener, k socketKey, s *socket) {
+	ln := s.ln
+	if s.stop != nil {
+		dup, err := duplicate(s.ln)
+		if err != nil {
+			d.fail(err) // out of descriptors: going on without the listener would be silent loss
+			return
+		}
+		ln = dup
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.sockets[k] = &socket{ln: ln, stop: stop}
+	d.serving.Go(func() {
+		if err := l.proxy.Serve(run, ln); err != nil && run.Err() == nil {
+			d.fail(fmt.Errorf("accepting on %v: %w", k, err))
+		}
+	})
+}
+
+// letGo retires the listeners that the new configuration does not have, and
+// closes the sockets that it takes from those that stay.
+func (d *Daemon) letGo(before map[route.ListenerName]*listener) {
+	want := make(map[route.ListenerName]map[socketKey]bool)
+	for i := range d.current.Listeners {
+		lc := &d.current.Listeners[i]
+		want[lc.Name] = make(map[socketKey]bool)
+		for _, a := range lc.Listen {
+			want[lc.Name][keyOf(a)] = true
+		}
+	}
+	for name, l := range before {
+		if want[name] == nil {
+			d.retire(l)
+			continue
+		}
+		for k, s := range l.sockets {
+			if !want[name][k] {
+				s.close()
+				delete(l.sockets, k)
+			}
+		}
+	}
+}
+
+func settingsOf(c *change, lc *config.Listener) *l4.Settings {
+	s := &l4.Settings{
+		Listener:       c.snapshot.Listeners[lc.Name],
+		TLS:            lc.Protocol == config.ProtocolTLS,
+		AcceptFrom:     lc.AcceptFrom,
+		HelloTimeout:   lc.HelloTimeout,
+		ConnectTimeout: lc.ConnectTimeout,
+		IdleTimeout:    lc.IdleTimeout,
+		MaxConnections: lc.MaxConnections,
+	}
+	if log := c.logs[lc.Name]; log != nil {
+		s.AccessLog = log
+	}
+	return s
+}
