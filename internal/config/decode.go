@@ -24,10 +24,14 @@ type decoder struct {
 }
 
 // decodeFile fills a File from the tree of one.
+// It returns nil when the file stands for too much, which is reported.
 func decodeFile(root *node, r *report) (*File, *decoder) {
 	d := &decoder{report: r, left: countNodes(root) + MaxAliased, meant: map[string]bool{}}
 	f := new(File)
 	d.value(root, reflect.ValueOf(f).Elem(), "", nil)
+	if d.left < 0 {
+		return nil, d
+	}
 	return f, d
 }
 
@@ -53,13 +57,6 @@ func countNodes(root *node) int {
 
 // value decodes n into v. tag is that of the field that v is, or is in.
 func (d *decoder) value(n *node, v reflect.Value, tag reflect.StructTag, p *path) {
-	d.left--
-	if d.left < 0 {
-		if d.left == -1 {
-			d.report.fault(n.line, nil, tooManyAliases())
-		}
-		return
-	}
 	if n.bad {
 		return
 	}
@@ -76,6 +73,13 @@ func (d *decoder) value(n *node, v reflect.Value, tag reflect.StructTag, p *path
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem(), tag, p)
+		return
+	}
+	d.left--
+	if d.left < 0 {
+		if d.left == -1 {
+			d.report.fault(n.line, nil, tooManyAliases())
+		}
 		return
 	}
 	if s, ok := v.Addr().Interface().(scalarDecoder); ok {
@@ -178,6 +182,7 @@ func (d *decoder) list(n *node, v reflect.Value, tag reflect.StructTag, p *path)
 		at := p.item(i)
 		if n.kind != kindList {
 			at = p
+			d.left++ // the same value again
 		}
 		e := v.Index(i)
 		Defaults(e.Addr().Interface())

@@ -45,6 +45,9 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 		return nil, r.finish(name)
 	}
 	file, d := decodeFile(root, r)
+	if file == nil {
+		return nil, r.finish(name)
+	}
 	c := &checker{
 		name: name, dir: filepath.Dir(name), opts: o,
 		root: root, file: file, meant: d.meant,

@@ -40,29 +40,23 @@ type scalarDecoder interface {
 }
 
 func (h *Hex) decodeScalar(text string) *fault {
-	clean := cleanHex(text)
+	b, err := hex.DecodeString(text)
+	if err == nil && text != "" {
+		*h = b
+		return nil
+	}
 	remedy := `write hexadecimal digits in quotes, two for each byte, as in "4d4d0001"`
-	if clean != "" && clean != text {
-		remedy = fmt.Sprintf("write %q", clean)
-	}
-	for i := range len(text) {
-		if !isHexDigit(text[i]) {
-			return faultf(remedy, "%s is not hexadecimal", quote(text))
-		}
-	}
 	switch {
 	case text == "":
 		return faultf(remedy, "is empty")
-	case len(text)%2 != 0:
+	case errors.Is(err, hex.ErrLength):
 		return faultf(fmt.Sprintf("write two digits for each byte, as in %q", "0"+text),
 			"%s has an odd number of hexadecimal digits", quote(text))
 	}
-	b, err := hex.DecodeString(text)
-	if err != nil {
-		return faultf(remedy, "%s is not hexadecimal", quote(text))
+	if clean := cleanHex(text); clean != "" {
+		remedy = fmt.Sprintf("write %q", clean)
 	}
-	*h = b
-	return nil
+	return faultf(remedy, "%s is not hexadecimal", quote(text))
 }
 
 // cleanHex returns what the person who wrote text in one of the usual other
@@ -80,10 +74,6 @@ func cleanHex(text string) string {
 		return ""
 	}
 	return clean
-}
-
-func isHexDigit(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 func (d *Duration) decodeScalar(text string) *fault {
