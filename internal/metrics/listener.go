@@ -12,15 +12,16 @@ import (
 
 // A Listener is the metrics of one listener. It is safe for concurrent use.
 type Listener struct {
-	// Accepted counts connections, Active those in progress.
+	// Accepted counts connections.
 	Accepted prometheus.Counter
-	Active   prometheus.Gauge
+	// Active is the number of connections in progress, and HelloBuffered the
+	// memory, in bytes, that holds unfinished hellos. The data plane also
+	// reads them, to hold its limits; a scrape shows what they are then.
+	Active, HelloBuffered atomic.Int64
 	// BytesIn counts bytes from clients, BytesOut bytes to clients.
 	BytesIn, BytesOut prometheus.Counter
 	// HelloSeconds and HelloBytes observe each complete hello.
 	HelloSeconds, HelloBytes prometheus.Observer
-	// HelloBuffered is the memory, in bytes, that holds unfinished hellos.
-	HelloBuffered prometheus.Gauge
 	// AcceptErrors, Panics and LogDropped count what their names say.
 	AcceptErrors, Panics, LogDropped prometheus.Counter
 
@@ -44,19 +45,17 @@ func (s *Set) Listener(name route.ListenerName) *Listener {
 	}
 	v, n := &s.vecs, string(name)
 	l := &Listener{
-		Accepted:      v.accepted.WithLabelValues(n),
-		Active:        v.active.WithLabelValues(n),
-		BytesIn:       v.bytes.WithLabelValues(n, "in"),
-		BytesOut:      v.bytes.WithLabelValues(n, "out"),
-		HelloSeconds:  v.helloSeconds.WithLabelValues(n),
-		HelloBytes:    v.helloBytes.WithLabelValues(n),
-		HelloBuffered: v.helloBuffered.WithLabelValues(n),
-		AcceptErrors:  v.acceptErrors.WithLabelValues(n),
-		Panics:        v.panics.WithLabelValues(n),
-		LogDropped:    v.logDropped.WithLabelValues(n),
-		set:           s,
-		name:          name,
-		pools:         make(map[route.PoolName]*Pool),
+		Accepted:     v.accepted.WithLabelValues(n),
+		BytesIn:      v.bytes.WithLabelValues(n, "in"),
+		BytesOut:     v.bytes.WithLabelValues(n, "out"),
+		HelloSeconds: v.helloSeconds.WithLabelValues(n),
+		HelloBytes:   v.helloBytes.WithLabelValues(n),
+		AcceptErrors: v.acceptErrors.WithLabelValues(n),
+		Panics:       v.panics.WithLabelValues(n),
+		LogDropped:   v.logDropped.WithLabelValues(n),
+		set:          s,
+		name:         name,
+		pools:        make(map[route.PoolName]*Pool),
 	}
 	s.listeners[name] = l
 	return l

@@ -76,7 +76,7 @@ func New(version string) *Set {
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	})
 	build.Set(1)
-	s.registry.MustRegister(build, s.reloadOK, s.reloadTime, liveCollector{s},
+	s.registry.MustRegister(build, s.reloadOK, s.reloadTime, newLiveCollector(s),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.registry.MustRegister(s.vecs.all()...)

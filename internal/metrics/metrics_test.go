@@ -79,12 +79,12 @@ func TestNames(t *testing.T) {
 	l := m.Listener("front")
 	lp := l.Pool(p)
 	l.Accepted.Inc()
-	l.Active.Inc()
+	l.Active.Add(1)
 	l.BytesIn.Add(10)
 	l.BytesOut.Add(20)
 	l.HelloSeconds.Observe(.1)
 	l.HelloBytes.Observe(512)
-	l.HelloBuffered.Set(4096)
+	l.HelloBuffered.Store(4096)
 	l.Refused("not_tls")
 	l.Ended("done")
 	lp.Decided(idspace.FieldPSK, route.ByMint)
@@ -136,6 +136,29 @@ func TestNames(t *testing.T) {
 		return strings.HasPrefix(l, "mintmark_build_info{") && strings.Contains(l, `version="v1.2.3"`)
 	}) {
 		t.Error("no build_info with the version")
+	}
+}
+
+// TestAssignedShare compares the shares with what the rules say.
+func TestAssignedShare(t *testing.T) {
+	t.Parallel()
+	table, err := idspace.Compile([]idspace.Rule{
+		{Owner: "a", Range: &idspace.Range{From: []byte{0}, To: []byte{127}}},
+		{Owner: "pair", Range: &idspace.Range{From: []byte{128}, To: []byte{191}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := metrics.New("")
+	p := pool("web", "a")
+	p.Config.Table = table
+	m.Update(snapshot(map[route.ListenerName]*route.Pool{"front": p}))
+	want := []string{
+		`mintmark_assigned_share{owner="a",pool="web"} 0.5`,
+		`mintmark_assigned_share{owner="pair",pool="web"} 0.25`,
+	}
+	if d := cmp.Diff(want, withPrefix(scrape(t, m), "assigned_share")); d != "" {
+		t.Errorf("shares (-want +got):\n%s", d)
 	}
 }
 
@@ -265,7 +288,7 @@ func TestAllocations(t *testing.T) {
 // connection counts what one connection counts.
 func connection(m *metrics.Set, l *metrics.Listener, lp *metrics.Pool, p *route.Pool) {
 	l.Accepted.Inc()
-	l.Active.Inc()
+	l.Active.Add(1)
 	l.HelloSeconds.Observe(.002)
 	l.HelloBytes.Observe(700)
 	lp.Decided(idspace.FieldPSK, route.ByMint)
@@ -275,7 +298,7 @@ func connection(m *metrics.Set, l *metrics.Listener, lp *metrics.Pool, p *route.
 	l.BytesIn.Add(700)
 	l.BytesOut.Add(4000)
 	l.Ended("done")
-	l.Active.Dec()
+	l.Active.Add(-1)
 }
 
 func BenchmarkConnection(b *testing.B) {

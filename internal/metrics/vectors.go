@@ -11,7 +11,6 @@ import (
 type vectors struct {
 	// by listener
 	accepted, ended, bytes, refused, acceptErrors, panics, logDropped *prometheus.CounterVec
-	active, helloBuffered                                             *prometheus.GaugeVec
 	helloSeconds, helloBytes                                          *prometheus.HistogramVec
 	// by listener and pool
 	decisions *prometheus.CounterVec
@@ -37,7 +36,6 @@ func newVectors() vectors {
 	}
 	return vectors{
 		accepted: counter("connections_total", "Connections accepted.", "listener"),
-		active:   gauge("connections_active", "Connections in progress.", "listener"),
 		ended: counter("connections_ended_total",
 			"Connections that were forwarded and have ended, by how: done, client_reset, server_reset, idle_timeout, shutdown, panic.",
 			"listener", "end"),
@@ -48,8 +46,6 @@ func newVectors() vectors {
 		acceptErrors: counter("accept_errors_total", "Errors of accept, for example for want of file descriptors.", "listener"),
 		panics:       counter("panics_total", "Connections that were closed because of a fault in the program. Each is logged with its stack.", "listener"),
 		logDropped:   counter("access_log_dropped_total", "Access log lines that were dropped because the disk did not keep up.", "listener"),
-		helloBuffered: gauge("hello_buffer_bytes",
-			"Memory that holds the beginnings of connections that are not forwarded yet.", "listener"),
 		helloSeconds: histogram("hello_duration_seconds", "Time from accept to the end of the hello.",
 			[]float64{.0001, .0005, .001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5}, "listener"),
 		helloBytes: histogram("hello_bytes", "Size of the hello, record headers included.",
@@ -76,8 +72,8 @@ func newVectors() vectors {
 
 func (v *vectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		v.accepted, v.active, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
-		v.helloBuffered, v.helloSeconds, v.helloBytes,
+		v.accepted, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
+		v.helloSeconds, v.helloBytes,
 		v.decisions,
 		v.idsSkipped, v.generation,
 		v.resumptions, v.foreignMints, v.connectErrors, v.transitions, v.connectSeconds,
@@ -92,8 +88,8 @@ type deleter interface {
 func (v *vectors) deleteListener(name route.ListenerName) {
 	l := prometheus.Labels{"listener": string(name)}
 	for _, d := range []deleter{
-		v.accepted, v.active, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
-		v.helloBuffered, v.helloSeconds, v.helloBytes, v.decisions,
+		v.accepted, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
+		v.helloSeconds, v.helloBytes, v.decisions,
 	} {
 		d.DeletePartialMatch(l)
 	}
