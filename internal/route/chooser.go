@@ -81,6 +81,11 @@ func (q *query) claim(s *Server) bool {
 // choose returns the server for q, nil when none is allowed and below its
 // limit.
 func (c *chooser) choose(q *query) *Server {
+	// First, so that a search that must fail neither walks through a whole
+	// table nor uses up turns.
+	if !c.any(q) {
+		return nil
+	}
 	if q.need != needNew {
 		// Turns, schedules and tables go by weight, which does not count here.
 		return c.chooseSpare(q)
@@ -99,10 +104,6 @@ func (c *chooser) choose(q *query) *Server {
 	return c.roundRobin(q)
 }
 
-// patience is how many servers in a row a policy passes over before it looks
-// whether there is any to be found.
-const patience = 8
-
 // any says whether some server is allowed and below its limit.
 func (c *chooser) any(q *query) bool {
 	for _, s := range c.members {
@@ -116,7 +117,7 @@ func (c *chooser) any(q *query) bool {
 func (c *chooser) roundRobin(q *query) *Server {
 	n := uint64(len(c.schedule))
 	turn := c.turn.Load()
-	for k := range n {
+	for range n {
 		// A server that is passed over uses up its turn. It is as if it were
 		// not in the schedule, and no neighbour gets its share besides its own.
 		if q.take {
@@ -126,9 +127,6 @@ func (c *chooser) roundRobin(q *query) *Server {
 			return s
 		}
 		turn++
-		if k == patience && !c.any(q) {
-			return nil
-		}
 	}
 	// Other goroutines took the turns of the servers that are left.
 	return c.least(q)
@@ -138,9 +136,6 @@ func (c *chooser) roundRobin(q *query) *Server {
 // equals the turn decides, so that idle servers are used alike.
 func (c *chooser) least(q *query) *Server {
 	n := len(c.members)
-	if n == 0 {
-		return nil
-	}
 	turn := c.turn.Load()
 	if q.take {
 		c.turn.Add(1)
@@ -202,7 +197,7 @@ func (c *chooser) draw(q *query, other *Server) *Server {
 	}
 	for range draws {
 		s := c.members[c.schedule[rand.IntN(len(c.schedule))]]
-		if s != other && q.allows(s) && !s.full() {
+		if s != other && q.allows(s) {
 			return s
 		}
 	}
@@ -212,15 +207,12 @@ func (c *chooser) draw(q *query, other *Server) *Server {
 func (c *chooser) hashed(q *query) *Server {
 	n := len(c.maglev)
 	at := slotOf(q.f.Client.Addr(), n)
-	for k := range n {
+	for range n {
 		if s := c.members[c.maglev[at]]; q.allows(s) && q.claim(s) {
 			return s
 		}
 		if at++; at == n {
 			at = 0
-		}
-		if k == patience && !c.any(q) {
-			return nil
 		}
 	}
 	return nil
@@ -233,7 +225,7 @@ func (c *chooser) chooseSpare(q *query) *Server {
 		return c.least(q)
 	}
 	n := len(c.members)
-	start := slotOf(q.f.Client.Addr(), max(n, 1))
+	start := slotOf(q.f.Client.Addr(), n)
 	for i := range n {
 		if s := c.members[(start+i)%n]; q.allows(s) && q.claim(s) {
 			return s

@@ -193,7 +193,8 @@ func (p *Pool) toOwner(field idspace.Field, m idspace.Match, q *query, d *Decisi
 		}
 		return false
 	}
-	if s.group != nil && s.drainStart() != 0 && renews(field) && !p.keepsEarlyData(q.f) {
+	if s.group != nil && s.drainStart() != 0 && renews(field) {
+		// There is none for early data of s, which q bars from its partners.
 		if partner := s.group.partner(q, needSteady); partner != nil {
 			d.settle(partner, ByGroup, CauseOwnerDraining)
 			if t != nil {
@@ -297,7 +298,7 @@ func (p *Pool) learned(c []Candidate, q *query, d *Decision, t *trace) bool {
 			continue
 		}
 		s := p.byName[name]
-		if s == nil || !s.takes(q.now, q.f.Exclude) || q.bars(s) {
+		if s == nil || !s.takes(q.now, q.f.Exclude) {
 			continue
 		}
 		d.Field, d.Candidate = c[i].Field, i

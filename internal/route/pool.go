@@ -23,6 +23,11 @@ type Pool struct {
 	sparse  bool // few enough session_ids are assigned for RandomAuto to look them up
 }
 
+// sparseShare is the largest assigned share of session_ids at which RandomAuto
+// still looks every one up: one in 65536 random ones goes to a server that did
+// not mint it, and gains nothing from that but loses nothing either.
+const sparseShare = 1.0 / (1 << 16)
+
 // A group is servers that share session state.
 type group struct {
 	name    GroupName
@@ -71,7 +76,7 @@ func NewPool(cfg PoolConfig, prev *Pool) (*Pool, error) {
 		in.chooser = newChooser(g.Policy, members[in], turn)
 	}
 	if cfg.Table != nil {
-		p.sparse = sparse(cfg.Table)
+		p.sparse = cfg.Table.AssignedShare(idspace.FieldSessionID) <= sparseShare
 	}
 	return p, nil
 }

@@ -1,0 +1,636 @@
+package route
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mintmark/mintmark/idspace"
+)
+
+// A decisionCase is one row of the decision's tables. The pool has servers a
+// and b in group ab, c and d in group cd (which owns a space of its own), and
+// e and f alone. Spaces: a, b, c, e, f, and cd.
+type decisionCase struct {
+	name    string
+	pool    func(*PoolConfig)
+	state   func(p *Pool)
+	ids     []Candidate
+	facts   func(f *Facts)
+	exclude string // names of servers that were tried in vain
+
+	want      string // names of the servers that may be chosen; "" for refused
+	by        RoutedBy
+	cause     Cause
+	field     idspace.Field
+	candidate int  // counted from 1; 0 for none
+	overlay   bool // the candidate has no match: the learned list decided
+	skipped   int
+}
+
+func sixServers() PoolConfig {
+	return PoolConfig{
+		Groups:       []GroupConfig{{Name: "ab"}, {Name: "cd"}},
+		DrainTimeout: time.Hour,
+		RandomIDs:    RandomRoute,
+		Servers: []ServerConfig{
+			server("a", inGroup("ab")), server("b", inGroup("ab")),
+			server("c", inGroup("cd")), server("d", inGroup("cd")),
+			server("e"), server("f"),
+		},
+	}
+}
+
+func down(names ...ServerName) func(*Pool) {
+	return func(p *Pool) {
+		for _, n := range names {
+			p.Server(n).State.Up.Store(false)
+		}
+	}
+}
+
+func drain(since time.Duration, names ...ServerName) func(*Pool) {
+	return func(p *Pool) {
+		for _, n := range names {
+			drainedFor(p.Server(n), since)
+		}
+	}
+}
+
+// fill puts every named server at its limit.
+func fill(names ...ServerName) func(*Pool) {
+	return func(p *Pool) {
+		for _, n := range names {
+			s := p.Server(n)
+			s.limit = 3
+			s.State.Conns.Store(3)
+		}
+	}
+}
+
+func all(fs ...func(*Pool)) func(*Pool) {
+	return func(p *Pool) {
+		for _, f := range fs {
+			f(p)
+		}
+	}
+}
+
+func earlyData(f *Facts) { f.EarlyData, f.HasTicket = true, true }
+
+func check(t *testing.T, cases []decisionCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := sixServers()
+			cfg.Table = spaces(t, "a", "b", "c", "e", "f", "cd")
+			if c.pool != nil {
+				c.pool(&cfg)
+			}
+			p := newPool(t, cfg)
+			if c.state != nil {
+				c.state(p)
+			}
+			f := hello()
+			if c.facts != nil {
+				c.facts(f)
+			}
+			for _, n := range strings.Fields(c.exclude) {
+				f.Exclude = append(f.Exclude, p.Server(ServerName(n)))
+			}
+			explained, steps := p.ExplainSteps(c.ids, f)
+			picked := p.Pick(c.ids, f)
+			for how, d := range map[string]Decision{"ExplainSteps": explained, "Pick": picked} {
+				ok := d.Server == nil && c.want == "" || slices.Contains(strings.Fields(c.want), string(d.name()))
+				if !ok || d.RoutedBy != c.by || d.Cause != c.cause {
+					t.Errorf("%s: got server %q by %v, cause %s; want one of %q by %v, cause %s",
+						how, d.name(), d.RoutedBy, d.Cause, c.want, c.by, c.cause)
+				}
+				match := c.candidate > 0 && !c.overlay
+				if d.Field != c.field || d.Candidate != c.candidate-1 || d.HasMatch != match || d.Skipped != c.skipped {
+					t.Errorf("%s: got field %v, candidate %d, match %v, %d skipped; want field %v, candidate %d, %d skipped",
+						how, d.Field, d.Candidate+1, d.HasMatch, d.Skipped, c.field, c.candidate, c.skipped)
+				}
+			}
+			if t.Failed() {
+				t.Logf("steps:\n%s", strings.Join(steps, "\n"))
+			}
+		})
+	}
+}
+
+func TestDecideByOwner(t *testing.T) {
+	t.Parallel()
+	check(t, []decisionCase{
+		{
+			name: "the owner", ids: []Candidate{psk("e:1")},
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a group's own space: any member", ids: []Candidate{ticket("cd:1")},
+			want: "c d", by: ByMint, cause: CauseOwner, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "a group's own space: not a member that is down", ids: []Candidate{ticket("cd:1")}, state: down("c"),
+			want: "d", by: ByMint, cause: CauseOwner, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "a group's own space: a member at its limit is skipped", ids: []Candidate{ticket("cd:1")}, state: fill("d"),
+			want: "c", by: ByMint, cause: CauseOwner, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "a group's own space: a draining member only when there is no other", ids: []Candidate{psk("cd:1")},
+			state: all(drain(time.Minute, "c"), down("d")),
+			want:  "c", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a group's own space: all at their limit", ids: []Candidate{ticket("cd:1")}, state: fill("c", "d"),
+			by: ByRefused, cause: CauseLimit, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "an owner at its limit is refused, never spilled", ids: []Candidate{psk("a:1")}, state: fill("a"),
+			by: ByRefused, cause: CauseLimit, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "at its limit, a second candidate does not help", ids: []Candidate{psk("a:1"), ticket("e:1")}, state: fill("a"),
+			by: ByRefused, cause: CauseLimit, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "weight zero never unmaps an ID", ids: []Candidate{psk("e:1")},
+			pool: func(c *PoolConfig) { c.Servers[4].Weight = 0 },
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "weight zero never unmaps an ID, in a group neither", ids: []Candidate{psk("a:1")},
+			pool: func(c *PoolConfig) { c.Servers[0].Weight = 0 },
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "draining never unmaps an ID", ids: []Candidate{psk("e:1")}, state: drain(59*time.Minute, "e"),
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "without drain_timeout a drain has no end", ids: []Candidate{psk("e:1")}, state: drain(1000*time.Hour, "e"),
+			pool: func(c *PoolConfig) { c.DrainTimeout = 0 },
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a draining member's psk goes to its partner", ids: []Candidate{psk("a:1")}, state: drain(time.Minute, "a"),
+			want: "b", by: ByGroup, cause: CauseOwnerDraining, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a draining member's ticket goes to its partner, whatever when_owner_down says", ids: []Candidate{ticket("a:1")},
+			state: drain(time.Minute, "a"), pool: func(c *PoolConfig) { c.WhenOwnerDown = OwnerDownRefuse },
+			want: "b", by: ByGroup, cause: CauseOwnerDraining, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "a draining member's session ID, which would not be renewed, does not", ids: []Candidate{sessionID("a:1")},
+			state: drain(time.Minute, "a"),
+			want:  "a", by: ByMint, cause: CauseOwner, field: idspace.FieldSessionID, candidate: 1,
+		},
+		{
+			name: "no partner: the draining owner", ids: []Candidate{psk("a:1")}, state: all(drain(time.Minute, "a"), down("b")),
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "the partner drains too: the owner", ids: []Candidate{psk("a:1")}, state: drain(time.Minute, "a", "b"),
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "the partner has weight zero and still takes the ticket", ids: []Candidate{psk("a:1")}, state: drain(time.Minute, "a"),
+			pool: func(c *PoolConfig) { c.Servers[1].Weight = 0 },
+			want: "b", by: ByGroup, cause: CauseOwnerDraining, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "the partner is at its limit: the owner", ids: []Candidate{psk("a:1")}, state: all(drain(time.Minute, "a"), fill("b")),
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+	})
+}
+
+func TestDecideWhenOwnerIsDown(t *testing.T) {
+	t.Parallel()
+	balance := func(c *PoolConfig) { c.WhenOwnerDown = OwnerDownBalance }
+	refuse := func(c *PoolConfig) { c.WhenOwnerDown = OwnerDownRefuse }
+	check(t, []decisionCase{
+		{
+			name: "group: the partner", ids: []Candidate{psk("a:1")}, state: down("a"),
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "group: a partner that drains still shares the state", ids: []Candidate{psk("a:1")},
+			state: all(down("a"), drain(time.Minute, "b")),
+			want:  "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "group: no partner is available", ids: []Candidate{psk("a:1")}, state: down("a", "b"),
+			want: "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "group: the partner is at its limit", ids: []Candidate{psk("a:1")}, state: all(down("a"), fill("b")),
+			want: "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "group: the owner has no group", ids: []Candidate{psk("e:1")}, state: down("e"),
+			want: "a b c d f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "group: every member of a group's own space is down", ids: []Candidate{psk("cd:1")}, state: down("c", "d"),
+			want: "a b e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "balance", ids: []Candidate{psk("a:1")}, state: down("a"), pool: balance,
+			want: "b c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "balance: nobody is left", ids: []Candidate{psk("a:1")}, state: down("a", "b", "c", "d", "e", "f"), pool: balance,
+			by: ByRefused, cause: CauseNoServer, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "balance: all that is left is at its limit", ids: []Candidate{psk("e:1")}, pool: balance,
+			state: all(down("a", "b", "c", "d", "e"), fill("f")),
+			by:    ByRefused, cause: CauseLimit, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "refuse", ids: []Candidate{psk("a:1")}, state: down("a"), pool: refuse,
+			by: ByRefused, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a drain that timed out", ids: []Candidate{psk("a:1")}, state: drain(time.Hour, "a"),
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a drain that timed out, refuse", ids: []Candidate{psk("e:1")}, state: drain(2*time.Hour, "e"), pool: refuse,
+			by: ByRefused, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "connecting failed", ids: []Candidate{psk("a:1")}, exclude: "a",
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "connecting failed to both", ids: []Candidate{psk("a:1")}, exclude: "a b",
+			want: "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "connecting failed to a member of a group's own space", ids: []Candidate{psk("cd:1")}, exclude: "c",
+			want: "d", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+	})
+}
+
+func TestDecideSeveralCandidates(t *testing.T) {
+	t.Parallel()
+	http := func(f *Facts) { f.Precedence = PreferFirst }
+	check(t, []decisionCase{
+		{
+			name: "TLS: the first that has an owner", ids: []Candidate{psk("nobody"), psk("e:1"), ticket("f:1")},
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 2,
+		},
+		{
+			name: "TLS: the first whose owner takes traffic", ids: []Candidate{psk("a:1"), psk("e:1"), psk("f:1")}, state: down("a"),
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 2,
+		},
+		{
+			name: "TLS: when none does, the first decides", ids: []Candidate{ticket("a:1"), sessionID("e:1")}, state: down("a", "e"),
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "HTTP: the first that has an owner", ids: []Candidate{cookie("nobody"), cookie("e:1"), cookie("f:1")}, facts: http,
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldCookie, candidate: 2,
+		},
+		{
+			name: "HTTP: its owner alive or not", ids: []Candidate{cookie("nobody"), cookie("a:1"), cookie("e:1")}, facts: http, state: down("a"),
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldCookie, candidate: 2,
+		},
+		{
+			name: "an empty value is no candidate", ids: []Candidate{ticket(""), sessionID("e:1")},
+			want: "e", by: ByMint, cause: CauseOwner, field: idspace.FieldSessionID, candidate: 2,
+		},
+	})
+}
+
+func TestDecideUnknownIDs(t *testing.T) {
+	t.Parallel()
+	refuse := func(c *PoolConfig) { c.UnknownIDs = UnknownRefuse }
+	everybody := "a b c d e f"
+	check(t, []decisionCase{
+		{name: "no ID", want: everybody, by: ByBalance, cause: CauseNoID},
+		{name: "an empty ID", ids: []Candidate{sessionID("")}, want: everybody, by: ByBalance, cause: CauseNoID},
+		{
+			name: "an ID of nobody", ids: []Candidate{psk("nobody")},
+			want: everybody, by: ByBalance, cause: CauseUnknownID, field: idspace.FieldPSK,
+		},
+		{
+			name: "without a table every ID is nobody's", ids: []Candidate{ticket("a:1")}, pool: func(c *PoolConfig) { c.Table = nil },
+			want: everybody, by: ByBalance, cause: CauseUnknownID, field: idspace.FieldTicket,
+		},
+		{name: "no ID, refuse", pool: refuse, by: ByRefused, cause: CauseNoID},
+		{
+			name: "an ID of nobody, refuse", ids: []Candidate{psk("nobody")}, pool: refuse,
+			by: ByRefused, cause: CauseUnknownID, field: idspace.FieldPSK,
+		},
+		{
+			name: "an ID with an owner, refuse", ids: []Candidate{psk("a:1")}, pool: refuse,
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "new traffic passes over what is down, drains or has weight zero", want: "e f", by: ByBalance, cause: CauseNoID,
+			state: all(down("a"), drain(0, "b", "c")), pool: func(c *PoolConfig) { c.Servers[3].Weight = 0 },
+		},
+		{name: "new traffic passes over limits", want: "f", by: ByBalance, cause: CauseNoID, state: fill("a", "b", "c", "d", "e")},
+		{name: "all are at their limit", by: ByRefused, cause: CauseLimit, state: fill("a", "b", "c", "d", "e", "f")},
+		{
+			name: "all drain: a drain ends new traffic, whatever else there is", by: ByRefused, cause: CauseNoServer,
+			state: drain(time.Minute, "a", "b", "c", "d", "e", "f"),
+		},
+		{name: "connecting failed", exclude: "a b c d f", want: "e", by: ByBalance, cause: CauseNoID},
+		{name: "connecting failed everywhere", exclude: everybody, by: ByRefused, cause: CauseNoServer},
+	})
+}
+
+func TestDecideEarlyData(t *testing.T) {
+	t.Parallel()
+	check(t, []decisionCase{
+		{
+			name: "the owner accepts it", ids: []Candidate{psk("a:1")}, facts: earlyData,
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a draining owner gets its early data itself", ids: []Candidate{psk("a:1")}, facts: earlyData,
+			state: drain(time.Minute, "a"),
+			want:  "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "the owner is down: not to its partner", ids: []Candidate{psk("a:1")}, facts: earlyData, state: down("a"),
+			want: "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "the owner is down, balance: not to its partner", ids: []Candidate{psk("a:1")}, facts: earlyData, state: down("a"),
+			pool: func(c *PoolConfig) { c.WhenOwnerDown = OwnerDownBalance },
+			want: "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "the owner is down, refuse", ids: []Candidate{psk("a:1")}, facts: earlyData, state: down("a"),
+			pool: func(c *PoolConfig) { c.WhenOwnerDown = OwnerDownRefuse },
+			by:   ByRefused, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "only its partner is left", ids: []Candidate{psk("a:1")}, facts: earlyData, state: down("a", "c", "d", "e", "f"),
+			by: ByRefused, cause: CauseEarlyData, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "outside its group all are at their limit", ids: []Candidate{psk("a:1")}, facts: earlyData,
+			state: all(down("a", "c", "d"), fill("e", "f")),
+			by:    ByRefused, cause: CauseLimit, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "nobody at all is left", ids: []Candidate{psk("a:1")}, facts: earlyData, state: down("a", "b", "c", "d", "e", "f"),
+			by: ByRefused, cause: CauseNoServer, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "an owner without a group: to anybody else", ids: []Candidate{psk("e:1")}, facts: earlyData, state: down("e"),
+			want: "a b c d f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "connecting to the owner failed: not to its partner", ids: []Candidate{psk("a:1")}, facts: earlyData, exclude: "a",
+			want: "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "not to the partner by way of a second identity", ids: []Candidate{psk("a:1"), psk("b:1")}, facts: earlyData,
+			state: down("a"),
+			want:  "c d e f", by: ByBalance, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "a second identity of a server outside the group", ids: []Candidate{psk("a:1"), psk("b:1"), psk("e:1")}, facts: earlyData,
+			state: down("a"),
+			want:  "e", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 3,
+		},
+		{
+			name: "early data is bound to the first identity, whoever's it is", ids: []Candidate{psk("nobody"), psk("a:1")}, facts: earlyData,
+			state: down("a"),
+			want:  "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 2,
+		},
+		{
+			name: "a group's own space has several owners", ids: []Candidate{psk("cd:1")}, facts: earlyData, state: down("c"),
+			want: "d", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "allow: the partner", ids: []Candidate{psk("a:1")}, facts: earlyData, state: down("a"),
+			pool: func(c *PoolConfig) { c.EarlyData = EarlyAllow },
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 1,
+		},
+		{
+			name: "allow: the partner of a draining owner", ids: []Candidate{psk("a:1")}, facts: earlyData, state: drain(0, "a"),
+			pool: func(c *PoolConfig) { c.EarlyData = EarlyAllow },
+			want: "b", by: ByGroup, cause: CauseOwnerDraining, field: idspace.FieldPSK, candidate: 1,
+		},
+	})
+}
+
+// assigned gives server a the values of the first n of 65536 prefixes.
+func assigned(t *testing.T, n int) *idspace.Table {
+	t.Helper()
+	table, err := idspace.Compile([]idspace.Rule{{
+		Owner: "a", Range: &idspace.Range{From: []byte{0, 0}, To: []byte{byte((n - 1) >> 8), byte(n - 1)}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func TestDecideRandomIDs(t *testing.T) {
+	t.Parallel()
+	const id = "\x00\x00 an ID of server a"
+	everybody := "a b c d e f"
+	with := func(r RandomIDs, n int) func(*PoolConfig) {
+		return func(c *PoolConfig) { c.RandomIDs, c.Table = r, assigned(t, n) }
+	}
+	tls12 := func(f *Facts) { f.OffersTLS13 = false }
+	tls12Ticket := func(f *Facts) { f.OffersTLS13, f.HasTicket = false, true }
+	found := func(c decisionCase) decisionCase {
+		c.want, c.by, c.cause, c.field = "a", ByMint, CauseOwner, idspace.FieldSessionID
+		c.ids, c.candidate = []Candidate{sessionID(id)}, 1
+		return c
+	}
+	skipped := func(c decisionCase) decisionCase {
+		c.want, c.by, c.cause = everybody, ByBalance, CauseNoID
+		c.ids, c.skipped = []Candidate{sessionID(id)}, 1
+		return c
+	}
+	check(t, []decisionCase{
+		found(decisionCase{name: "auto, 1/65536 assigned", pool: with(RandomAuto, 1)}),
+		skipped(decisionCase{name: "auto, 2/65536 assigned", pool: with(RandomAuto, 2)}),
+		found(decisionCase{name: "auto, much assigned, the hello cannot be TLS 1.3", pool: with(RandomAuto, 30000), facts: tls12}),
+		skipped(decisionCase{name: "auto, much assigned, not TLS 1.3, but with a ticket", pool: with(RandomAuto, 30000), facts: tls12Ticket}),
+		found(decisionCase{name: "route, much assigned", pool: with(RandomRoute, 30000)}),
+		skipped(decisionCase{name: "skip, little assigned", pool: with(RandomSkip, 1)}),
+		skipped(decisionCase{name: "skip, the hello cannot be TLS 1.3", pool: with(RandomSkip, 1), facts: tls12}),
+		{
+			name: "only session_id is skipped", pool: with(RandomSkip, 30000), ids: []Candidate{ticket(id), sessionID(id)},
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldTicket, candidate: 1,
+		},
+		{
+			name: "a skipped session_id leaves the field to others", pool: with(RandomSkip, 30000),
+			ids: []Candidate{ticket("\xff\xff nobody's"), sessionID(id)}, skipped: 1,
+			want: everybody, by: ByBalance, cause: CauseUnknownID, field: idspace.FieldTicket,
+		},
+		{
+			name: "a skipped session_id is refused like no ID", ids: []Candidate{sessionID(id)}, skipped: 1,
+			pool: func(c *PoolConfig) { with(RandomSkip, 1)(c); c.UnknownIDs = UnknownRefuse },
+			by:   ByRefused, cause: CauseNoID,
+		},
+	})
+}
+
+// A list is a learned list for tests.
+type list map[string]ServerName
+
+func (l list) Server(f idspace.Field, id []byte) (ServerName, bool) {
+	s, ok := l[f.String()+" "+string(id)]
+	return s, ok
+}
+
+func TestDecideLearned(t *testing.T) {
+	t.Parallel()
+	learned := func(c *PoolConfig) {
+		c.Learned = list{"session_id x": "e", "ticket y": "gone", "psk a:1": "f", "session_id nobody": "f"}
+	}
+	check(t, []decisionCase{
+		{
+			name: "an ID on the list", ids: []Candidate{psk("nobody"), sessionID("x")}, pool: learned,
+			want: "e", by: ByLearned, cause: CauseLearned, field: idspace.FieldSessionID, candidate: 2, overlay: true,
+		},
+		{
+			name: "whole IDs are no accident: a skipped session_id too", ids: []Candidate{sessionID("x")}, skipped: 1,
+			pool: func(c *PoolConfig) { learned(c); c.RandomIDs = RandomSkip },
+			want: "e", by: ByLearned, cause: CauseLearned, field: idspace.FieldSessionID, candidate: 1, overlay: true,
+		},
+		{
+			name: "an owner comes first", ids: []Candidate{sessionID("x"), psk("a:1")}, pool: learned,
+			want: "a", by: ByMint, cause: CauseOwner, field: idspace.FieldPSK, candidate: 2,
+		},
+		{
+			name: "an owner comes first even when it is down", ids: []Candidate{sessionID("x"), psk("a:1")}, pool: learned, state: down("a"),
+			want: "b", by: ByGroup, cause: CauseOwnerDown, field: idspace.FieldPSK, candidate: 2,
+		},
+		{
+			name: "at its limit", ids: []Candidate{sessionID("x")}, pool: learned, state: fill("e"),
+			by: ByRefused, cause: CauseLimit, field: idspace.FieldSessionID, candidate: 1, overlay: true,
+		},
+		{
+			name: "down: an overlay only", ids: []Candidate{sessionID("x")}, pool: learned, state: down("e"),
+			want: "a b c d f", by: ByBalance, cause: CauseUnknownID, field: idspace.FieldSessionID,
+		},
+		{
+			name: "a server that is gone", ids: []Candidate{ticket("y"), sessionID("x")}, pool: learned,
+			want: "e", by: ByLearned, cause: CauseLearned, field: idspace.FieldSessionID, candidate: 2, overlay: true,
+		},
+		{
+			name: "a list that does not know it", ids: []Candidate{ticket("x")}, pool: learned,
+			want: "a b c d e f", by: ByBalance, cause: CauseUnknownID, field: idspace.FieldTicket,
+		},
+	})
+}
+
+func TestExplainSteps(t *testing.T) {
+	t.Parallel()
+	cfg := sixServers()
+	cfg.Table = spaces(t, "a", "e")
+	cfg.RandomIDs = RandomSkip
+	p := newPool(t, cfg)
+	down("a")(p)
+	_, got := p.ExplainSteps([]Candidate{psk("nobody at all"), ticket("a:1"), sessionID("e:1")}, hello())
+	want := []string{
+		"candidate 1 psk 6e6f626f64792061.. (13 bytes): belongs to nobody",
+		"candidate 2 ticket 613a31 (3 bytes): rule space of a, generation 0, belongs to server a",
+		"server a is down",
+		"candidate 3 session_id 653a31 (3 bytes): may be random, not looked up",
+		"when_owner_down group, policy round-robin of group ab -> server b, routed by group, owner_down",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got steps\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Explain must not even use up a turn.
+func TestExplainChangesNothing(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []Policy{RoundRobin, LeastConnections, RandomTwo, Hash} {
+		cfg := sixServers()
+		cfg.Policy = policy
+		p := newPool(t, cfg)
+		before := p.chooser.turn.Load()
+		for range 10 {
+			p.Explain(nil, hello())
+			p.ExplainSteps(nil, hello())
+		}
+		if got := p.chooser.turn.Load(); got != before {
+			t.Errorf("%v: Explain took %d turns", policy, got-before)
+		}
+		for _, s := range p.Servers {
+			if n := s.State.Conns.Load(); n != 0 {
+				t.Errorf("%v: Explain took %d connection slots of server %s", policy, n, s.Config.Name)
+			}
+		}
+	}
+}
+
+// hotCases are decisions that data planes make all the time.
+func hotCases(t testing.TB) map[string]func() (*Pool, []Candidate, *Facts) {
+	with := func(policy Policy, state func(*Pool), ids ...Candidate) func() (*Pool, []Candidate, *Facts) {
+		return func() (*Pool, []Candidate, *Facts) {
+			cfg := sixServers()
+			cfg.Policy = policy
+			cfg.Table = spaces(t, "a", "b", "c", "e", "f", "cd")
+			p := newPool(t, cfg)
+			if state != nil {
+				state(p)
+			}
+			return p, ids, hello()
+		}
+	}
+	return map[string]func() (*Pool, []Candidate, *Facts){
+		"owner":             with(RoundRobin, nil, psk("e:1")),
+		"owner, third":      with(RoundRobin, nil, psk("nobody"), ticket("nobody"), sessionID("e:1")),
+		"group":             with(RoundRobin, nil, psk("cd:1")),
+		"partner":           with(RoundRobin, down("a"), psk("a:1")),
+		"round-robin":       with(RoundRobin, nil),
+		"least-connections": with(LeastConnections, nil),
+		"random-two":        with(RandomTwo, nil),
+		"hash":              with(Hash, nil),
+		"refused":           with(RoundRobin, down("a", "b", "c", "d", "e", "f")),
+	}
+}
+
+func TestDecideDoesNotAllocate(t *testing.T) {
+	for name, setup := range hotCases(t) {
+		p, ids, f := setup()
+		if got := testing.AllocsPerRun(100, func() {
+			if d := p.Pick(ids, f); d.Server != nil {
+				d.Server.Release()
+			}
+		}); got != 0 {
+			t.Errorf("Pick, %s: got %v allocations; want 0", name, got)
+		}
+		if got := testing.AllocsPerRun(100, func() { p.Explain(ids, f) }); got != 0 {
+			t.Errorf("Explain, %s: got %v allocations; want 0", name, got)
+		}
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	for name, setup := range hotCases(b) {
+		b.Run(name, func(b *testing.B) {
+			p, ids, f := setup()
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := p.Pick(ids, f); d.Server != nil {
+					d.Server.Release()
+				}
+			}
+		})
+	}
+}
