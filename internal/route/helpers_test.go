@@ -56,14 +56,11 @@ func newPool(t testing.TB, cfg PoolConfig) *Pool {
 	return p
 }
 
-func psk(id string) Candidate { return Candidate{Field: idspace.FieldPSK, ID: []byte(id)} }
-func ticket(id string) Candidate {
-	return Candidate{Field: idspace.FieldTicket, ID: []byte(id)}
-}
-func sessionID(id string) Candidate {
-	return Candidate{Field: idspace.FieldSessionID, ID: []byte(id)}
-}
-func cookie(id string) Candidate { return Candidate{Field: idspace.FieldCookie, ID: []byte(id)} }
+func candidate(f idspace.Field, id string) Candidate { return Candidate{Field: f, ID: []byte(id)} }
+func psk(id string) Candidate                        { return candidate(idspace.FieldPSK, id) }
+func ticket(id string) Candidate                     { return candidate(idspace.FieldTicket, id) }
+func sessionID(id string) Candidate                  { return candidate(idspace.FieldSessionID, id) }
+func cookie(id string) Candidate                     { return candidate(idspace.FieldCookie, id) }
 
 // client returns the n-th of many client addresses.
 func client(n int) netip.AddrPort {

@@ -63,6 +63,10 @@ func NewListener(name ListenerName, routes []SNIRoute, pool *Pool) (*Listener, e
 	return l, nil
 }
 
+// nameBytes is what host names consist of, in lower case. The underscore is in
+// no host name by the standard, and in many by their owners.
+const nameBytes = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+
 // CheckSNIPattern returns what is wrong with the pattern of a route, and what
 // to write instead.
 func CheckSNIPattern(pattern string) error {
@@ -87,7 +91,7 @@ func CheckSNIPattern(pattern string) error {
 			if c >= 0x80 {
 				return fmt.Errorf(`%q is not ASCII; write the name as it is on the wire, "xn--..."`, pattern)
 			}
-			if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			if !strings.ContainsRune(nameBytes, rune(c)) {
 				return fmt.Errorf("%q has a %q, which no host name has", pattern, c)
 			}
 		}

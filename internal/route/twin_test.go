@@ -212,6 +212,7 @@ func (w *twin) ownerDown(i int, a *answer) {
 			a.by, a.cause = ByGroup, CauseOwnerDown
 			return
 		}
+	case OwnerDownBalance:
 	}
 	if w.balance(a); len(a.servers) > 0 {
 		a.cause = CauseOwnerDown
