@@ -46,10 +46,8 @@ func start(tb testing.TB, name string, cmd *exec.Cmd) *Process {
 	}
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid:   true,            // so that the last resort reaches workers too
-		Pdeathsig: syscall.SIGTERM, // a test binary that is killed leaves nothing behind
-	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that the last resort reaches workers too
+	endWithParent(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
 		tb.Fatalf("lab: starting %s: %v", name, err)
 	}
