@@ -4,17 +4,199 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/mintmark/mintmark/idspace"
+	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/route"
 )
 
 func explainCommand() *command {
 	return &command{
 		name:     "explain",
-		synopsis: "-c FILE --listener L [--field F] VALUE|@FILE|- [--json]",
+		synopsis: "-c FILE --listener NAME [--field FIELD] VALUE|@FILE|- [--json]",
 		short:    "say where an ID or a captured hello would go, and why",
-		long:     `Say where an ID or a captured hello would go, and why.`,
+		long: `
+Say where the balancer would send a message with a certain ID, and why: which
+rule matched, whose it is, and what was decided. No running balancer is asked:
+every server is taken to be up, unless --down names it, and to have no
+connections yet.
+
+VALUE is an ID or a whole TLS ClientHello, in hexadecimal or base64 (also
+base64url), or, with a --field of text such as cookie, the text itself. @FILE
+reads it from a file and - from standard input; those may also hold the bytes
+themselves, as cut out of a capture. A ClientHello is known by its form, with
+or without its record header; --field says that the value is an ID even so.
+After -- everything is a value, which helps with base64url that begins with a
+hyphen.
+
+With --json, one object is printed. Its keys: field (psk, ticket, session_id or
+none); rule, owner and generation, null when the ID is nobody's; routed_by
+(mint, group, learned, balance or refused); server, null when refused; reason,
+in words; cause, the word that metrics and logs have for it; listener; pool;
+sni; candidates, all IDs of the message in the order in which they are looked
+up, with field, id, rule, owner, generation and skipped; steps, the decision
+in words, line by line; notes.`,
+		examples: []example{
+			{"the beginning of a ticket, as probe prints it", "mintmark explain -c mintmark.yaml --listener web 4d4d0002c1f0aa317be2205d7f3b0041"},
+			{"the same when its owner is down", "mintmark explain -c mintmark.yaml --listener web --down b 4d4d0002c1f0aa317be2205d7f3b0041"},
+			{"a hello out of a capture", "mintmark explain -c mintmark.yaml --listener web @hello.bin"},
+		},
 		setup: func(fs *flag.FlagSet) runFunc {
-			_ = fs.String("c", "", "read the configuration from `FILE`")
-			return func(context.Context, *env, []string) error { return errors.ErrUnsupported }
+			var f explainFlags
+			fs.StringVar(&f.file, "c", "", "configuration `FILE`")
+			fs.StringVar(&f.listener, "listener", "", "`NAME` of the listener that the message comes to")
+			fs.StringVar(&f.field, "field", "", "`FIELD` that the ID stands in; without it, every field that the listener reads")
+			fs.StringVar(&f.sni, "sni", "", "`NAME` that the client asks for, for routes; a hello brings its own")
+			fs.StringVar(&f.client, "client", "", "IP `ADDRESS` of the client, for the policy hash")
+			fs.StringVar(&f.down, "down", "", "`SERVERS` that are down, separated by commas")
+			fs.BoolVar(&f.asJSON, "json", false, "print one JSON object")
+			return func(_ context.Context, e *env, operands []string) error {
+				if f.file == "" {
+					return usagef("explain needs a configuration file: -c FILE")
+				}
+				if len(operands) != 1 {
+					return usagef("explain needs one operand: VALUE, @FILE or -")
+				}
+				return explain(e, operands[0], f)
+			}
 		},
 	}
+}
+
+type explainFlags struct {
+	file, listener, field, sni, client, down string
+	asJSON                                   bool
+}
+
+// explain answers for one value. The decision is the balancer's own: a pool is
+// built from the file and asked.
+func explain(e *env, operand string, f explainFlags) error {
+	facts, err := explainFacts(f)
+	if err != nil {
+		return err
+	}
+	field, err := explainField(f.field)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(f.file, config.Options{})
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		return refuse(e, f.file, problems)
+	}
+	if err != nil {
+		return err
+	}
+	lc, err := findListener(cfg, f.listener)
+	if err != nil {
+		return err
+	}
+	m, err := readMessage(e.stdin, operand, field)
+	if err != nil {
+		return err
+	}
+	if lc.Protocol == config.ProtocolTLS {
+		m.addTo(facts)
+	} else {
+		m = &message{}
+	}
+	if m.sni == "" {
+		m.sni = f.sni
+	}
+	listener, err := buildListener(cfg, lc)
+	if err != nil {
+		return err
+	}
+	x := explanation{Field: idspace.FieldNone.String(), Listener: string(lc.Name), SNI: m.sni}
+	if lc.Protocol != config.ProtocolTLS {
+		x.Notes = append(x.Notes, "a listener of protocol "+string(lc.Protocol)+" reads no ID")
+	}
+	pool := listener.PoolFor([]byte(m.sni))
+	if pool == nil {
+		x.noRoute()
+		return x.print(e.stdout, f.asJSON)
+	}
+	if err := markDown(pool, f.down); err != nil {
+		return err
+	}
+	x.decide(pool, cfg.Schemes[pool.Config.Name], m, facts)
+	return x.print(e.stdout, f.asJSON)
+}
+
+func explainFacts(f explainFlags) (*route.Facts, error) {
+	facts := &route.Facts{Now: time.Now()}
+	if f.client == "" {
+		return facts, nil
+	}
+	ip, err := netip.ParseAddr(f.client)
+	if err != nil {
+		return nil, usagef("--client needs an IP address, got %s", quote(f.client))
+	}
+	facts.Client = netip.AddrPortFrom(ip, 0)
+	return facts, nil
+}
+
+func explainField(name string) (idspace.Field, error) {
+	if name == "" {
+		return idspace.FieldNone, nil
+	}
+	if field, ok := idspace.ParseField(name); ok {
+		return field, nil
+	}
+	var names []string
+	for field := idspace.FieldPSK; int(field) < idspace.NumFields; field++ {
+		names = append(names, field.String())
+	}
+	return 0, usagef("there is no field %s: write one of %s", quote(name), strings.Join(names, ", "))
+}
+
+// findListener returns the listener of that name; the name may be left out
+// when there is only one.
+func findListener(cfg *config.Config, name string) (*config.Listener, error) {
+	var names []string
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if string(l.Name) == name || name == "" && len(cfg.Listeners) == 1 {
+			return l, nil
+		}
+		names = append(names, string(l.Name))
+	}
+	if name == "" {
+		return nil, usagef("explain needs a listener: --listener with one of %s", strings.Join(names, ", "))
+	}
+	return nil, usagef("there is no listener %s in %s: write one of %s", quote(name), cfg.Path, strings.Join(names, ", "))
+}
+
+// buildListener builds the listener and the pools that it routes to, as the
+// balancer does when it starts.
+func buildListener(cfg *config.Config, lc *config.Listener) (*route.Listener, error) {
+	pools := make(map[route.PoolName]*route.Pool)
+	for i := range cfg.Pools {
+		p, err := route.NewPool(cfg.Pools[i], nil)
+		if err != nil {
+			return nil, err
+		}
+		pools[p.Config.Name] = p
+	}
+	routes := make([]route.SNIRoute, 0, len(lc.Routes))
+	for _, r := range lc.Routes {
+		routes = append(routes, route.SNIRoute{Pattern: r.SNI, Pool: pools[r.Pool]})
+	}
+	return route.NewListener(lc.Name, routes, pools[lc.Pool])
+}
+
+func markDown(p *route.Pool, names string) error {
+	for name := range strings.SplitSeq(names, ",") {
+		if name == "" {
+			continue
+		}
+		s := p.Server(route.ServerName(name))
+		if s == nil {
+			return usagef("--down: there is no server %s in pool %s", quote(name), p.Config.Name)
+		}
+		s.State.Up.Store(false)
+	}
+	return nil
 }

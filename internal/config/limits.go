@@ -29,8 +29,6 @@ const (
 const (
 	// MaxNameLength bounds names, which become metric labels and log fields.
 	MaxNameLength = 64
-	// MaxShare is the largest share of an owner.
-	MaxShare = 65_535
 	// MaxConnections is the largest limit on connections that can be written.
 	MaxConnections = 100_000_000
 	// MaxThreshold bounds the rise and fall of health checks.

@@ -97,7 +97,7 @@ func (c *checker) groups(f *FilePool, p *path, owners map[string]*path) []route.
 	for i := range f.Groups {
 		g, gp := &f.Groups[i], p.field("groups").item(i)
 		c.checkName(gp.field("name"), g.Name, owners)
-		c.between(gp.field("share"), g.Share, 0, MaxShare)
+		c.between(gp.field("share"), g.Share, 0, idspace.MaxPlanShare)
 		policy := f.Policy
 		if g.Policy != "" {
 			policy = g.Policy
@@ -131,7 +131,7 @@ func (c *checker) servers(f *FilePool, p *path, owners map[string]*path) []route
 		c.serverGroup(s, sp, groups)
 		c.between(sp.field("weight"), s.Weight, 0, route.MaxWeight)
 		c.between(sp.field("max_connections"), s.MaxConnections, 0, MaxConnections)
-		c.between(sp.field("share"), s.Share, 0, MaxShare)
+		c.between(sp.field("share"), s.Share, 0, idspace.MaxPlanShare)
 		out = append(out, route.ServerConfig{
 			Name:           route.ServerName(s.Name),
 			Address:        c.serverAddress(s, sp, addresses),
@@ -261,7 +261,7 @@ func (c *checker) scheme(f *FilePool, p *path) string {
 }
 
 func member(name string, share int) idspace.Member {
-	return idspace.Member{Owner: idspace.Owner(name), Share: uint32(share)} //nolint:gosec // checked to be at most MaxShare
+	return idspace.Member{Owner: idspace.Owner(name), Share: uint32(share)} //nolint:gosec // checked to be at most MaxPlanShare
 }
 
 // function compiles the spaces of a pool that a function of the program knows.
