@@ -70,31 +70,45 @@ type bitsEntry struct {
 	rule  int32
 }
 
-// A bitsGroup is the values of all rules of one shape.
+// A bitsGroup is the values of all rules of one shape, or of those of them
+// that are visible in a field.
 type bitsGroup struct {
 	shape   bitsShape
 	entries []bitsEntry // sorted by value
+	// fixedMask and fixedValue are the bits of the mask that are equal in all
+	// values, and what they are. Set by visibleBits.
+	fixedMask, fixedValue word256
 }
 
 // groupBits collects the values of the rules that are listed, shape by shape.
 // Within a shape they are sorted by value and then by rule.
 func groupBits(rules []Rule, listed []int32) []bitsGroup {
-	var groups []bitsGroup
+	var shapes []bitsShape
+	var counts []int
 	index := make(map[bitsShape]int)
 	for _, i := range listed {
-		b := rules[i].Bits
-		if b == nil {
-			continue
+		if b := rules[i].Bits; b != nil {
+			shape, _ := b.shape()
+			g, ok := index[shape]
+			if !ok {
+				g = len(shapes)
+				index[shape] = g
+				shapes, counts = append(shapes, shape), append(counts, 0)
+			}
+			counts[g] += len(b.Values)
 		}
-		shape, cut := b.shape()
-		g, ok := index[shape]
-		if !ok {
-			g = len(groups)
-			index[shape] = g
-			groups = append(groups, bitsGroup{shape: shape})
-		}
-		for _, value := range b.Values {
-			groups[g].entries = append(groups[g].entries, bitsEntry{load256(value[cut : cut+shape.size]), i})
+	}
+	groups := make([]bitsGroup, len(shapes))
+	for g := range groups {
+		groups[g] = bitsGroup{shape: shapes[g], entries: make([]bitsEntry, 0, counts[g])}
+	}
+	for _, i := range listed {
+		if b := rules[i].Bits; b != nil {
+			shape, cut := b.shape()
+			g := &groups[index[shape]]
+			for _, value := range b.Values {
+				g.entries = append(g.entries, bitsEntry{load256(value[cut : cut+shape.size]), i})
+			}
 		}
 	}
 	for _, g := range groups {
@@ -109,7 +123,7 @@ func groupBits(rules []Rule, listed []int32) []bitsGroup {
 }
 
 // visibleBits returns the groups with only those entries whose rules are
-// visible in field. It returns its argument if these are all.
+// visible in field. The groups it is given stay as they are.
 func visibleBits(rules []Rule, groups []bitsGroup, field Field) []bitsGroup {
 	hidden := func(e bitsEntry) bool { return !rules[e.rule].Fields.Has(field) }
 	var visible []bitsGroup
@@ -118,19 +132,18 @@ func visibleBits(rules []Rule, groups []bitsGroup, field Field) []bitsGroup {
 			g.entries = slices.DeleteFunc(slices.Clone(g.entries), hidden)
 		}
 		if len(g.entries) > 0 {
+			g.setFixed()
 			visible = append(visible, g)
 		}
 	}
 	return visible
 }
 
-// fixedBits returns the bits of the mask that are equal in all values of g,
-// and what they are.
-func (g *bitsGroup) fixedBits() (mask, value word256) {
-	value = g.entries[0].value
-	mask = g.shape.mask
-	for _, e := range g.entries {
-		mask = mask.and(e.value.xor(value).not())
+func (g *bitsGroup) setFixed() {
+	first := g.entries[0].value
+	mask := g.shape.mask
+	for i := range g.entries {
+		mask = mask.and(g.entries[i].value.xor(first).not())
 	}
-	return mask, value.and(mask)
+	g.fixedMask, g.fixedValue = mask, first.and(mask)
 }

@@ -90,9 +90,9 @@
 // which there may be [MaxShapes]. Each shape is a hash table of its values,
 // and a lookup tries one after the other. The hash is keyed with random
 // numbers, because IDs come from anybody: who does not know the key cannot
-// choose IDs that collide. Bits that are equal in all values of a shape are
-// compared before hashing, so a shape whose tag the ID does not carry costs
-// next to nothing.
+// choose IDs that collide. Before hashing, one byte of the ID is compared with
+// the values that it may have in the shape, so a shape whose tag the ID does not
+// carry costs next to nothing.
 //
 // Disjointness is proven without comparing each rule with each other. Ranges
 // are compared with their neighbours. Two shapes are compared on the bits that

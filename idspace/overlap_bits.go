@@ -45,10 +45,8 @@ func (f *overlapFinder) bitsWithBits(a, b *bitsGroup) {
 // all values of each and differs between them. Shapes that carry a tag are
 // told apart by this without looking at the values again.
 func fixedApart(a, b *bitsGroup, distance int) bool {
-	maskA, valueA := a.fixedBits()
-	maskB, valueB := b.fixedBits()
-	both := maskA.and(maskB.shift(distance))
-	return valueA.and(both) != valueB.shift(distance).and(both)
+	both := a.fixedMask.and(b.fixedMask.shift(distance))
+	return a.fixedValue.and(both) != b.fixedValue.shift(distance).and(both)
 }
 
 // rangesWithBits compares disjoint, sorted ranges with the values of a shape.

@@ -20,7 +20,7 @@ type rangeIndex struct {
 	words   int      // of a bound: as many as the longest needs
 	entries []uint64 // for each range: words of from, words of to, meta
 	nodes   []rangeNode
-	buckets []uint32 // position of an entry, or childNode | position of a node
+	buckets []uint32 // count<<countShift | position of the first entry, or childNode | position of a node
 }
 
 type rangeNode struct {
@@ -34,10 +34,13 @@ type rangeNode struct {
 }
 
 const (
-	childNode = 1 << 31
+	childNode      = 1 << 31
+	countShift     = 24
+	bucketPosition = 1<<countShift - 1 // MaxEntries fits
 	// maxLeafRanges is how many bounds a bucket may hold before it becomes a
-	// node: they are compared one by one, and this many fill a few cache lines.
-	maxLeafRanges = 8
+	// node. Searching this many by halves touches as much memory as a node
+	// does, and there are far fewer nodes than with half as many.
+	maxLeafRanges = 32
 	// minNodeBits is the least log2 of the buckets that a node aims at. It
 	// bounds the depth where bounds are spaced exponentially, which makes
 	// bucket after bucket crowded: each level takes at least as many bits off
@@ -95,7 +98,7 @@ func (x *rangeIndex) addNode(lo, hi, word int) int {
 		for i < hi && int((x.from(i, word)-base)>>shift) == b { // < count
 			i++
 		}
-		x.buckets[first+b] = uint32(start) // MaxEntries
+		x.buckets[first+b] = uint32(start) | uint32(i-start)<<countShift
 		if i-start > maxLeafRanges {
 			next := word
 			if shift == 0 { // all in the bucket agree in this word
@@ -155,23 +158,28 @@ func (x *rangeIndex) after(id []byte) int {
 		}
 		bucket := x.buckets[uint64(n.first)+b]
 		if bucket < childNode {
-			return x.scan(id, k, int(bucket), n)
+			return x.search(id, k, int(n.word), int(bucket&bucketPosition), int(bucket>>countShift))
 		}
 		n = &x.nodes[bucket&^childNode]
 	}
 }
 
-// scan returns the position of the first range from i on that begins after
-// id, of which the word that node n looks at is k.
-func (x *rangeIndex) scan(id []byte, k uint64, i int, n *rangeNode) int {
-	stride, word := x.stride(), int(n.word)
-	for ; i < int(n.hi); i++ {
-		f := x.entries[i*stride+word]
-		if f > k || f == k && word+1 < x.words && x.tailAfter(id, i, word+1) {
-			break
+// search returns the position of the first of count ranges from lo on that
+// begins after id, of which k is the given word, or that after the last. The
+// ranges agree with id in the words before.
+func (x *rangeIndex) search(id []byte, k uint64, word, lo, count int) int {
+	stride := x.stride()
+	for count > 0 {
+		half := count / 2
+		f := x.entries[(lo+half)*stride+word]
+		if f > k || f == k && word+1 < x.words && x.tailAfter(id, lo+half, word+1) {
+			count = half
+		} else {
+			lo += half + 1
+			count -= half + 1
 		}
 	}
-	return i
+	return lo
 }
 
 // tailAfter reports whether the lower bound of the entry at position i, from

@@ -213,7 +213,7 @@ func (b *Bits) String() string {
 
 // isText reports whether b can be spelled as a prefix or suffix.
 func (b *Bits) isText() bool {
-	return b.Text && b.Offset == 0 && len(bytes.Trim(b.Mask, "\xff")) == 0
+	return b.Text && b.Offset == 0 && !slices.ContainsFunc(b.Mask, func(m byte) bool { return m != 0xff })
 }
 
 // copyRules returns copies of rules that share nothing with them. It makes few

@@ -186,10 +186,8 @@ func (t *Table) Lookup(field Field, id []byte) (Match, bool) {
 	if meta, ok := class.ranges.find(id); ok {
 		return matchOf(meta), true
 	}
-	for i := range class.bits {
-		if meta, ok := class.bits[i].find(id); ok {
-			return matchOf(meta), true
-		}
+	if meta, ok := findBits(class.bits, id); ok {
+		return matchOf(meta), true
 	}
 	return Match{}, false
 }
