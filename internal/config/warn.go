@@ -136,13 +136,24 @@ func (c *checker) warnRandom(f *FilePool, pool *poolFacts, t *idspace.Table) {
 	if !c.written(at) {
 		at = pool.path.field("name")
 	}
+	if kind := f.Scheme; kind != nil && kind.Kind == schemeFunction && share >= 1 {
+		if pool.config.RandomIDs == route.RandomAuto {
+			c.warnf(at, "give the function a method Share (idspace.Sharer), or write random_ids: route or skip",
+				"how many random session IDs the function takes for minted is not known: the session_id of a hello that offers TLS 1.3 or a ticket is not looked up")
+		}
+		return
+	}
+	sparser := "compare more bits, bind the rules to field: [psk, ticket]"
+	if f.Scheme != nil && plannedKind(f.Scheme.Kind) && f.PlanFile != "" {
+		sparser = "plan with scheme: {kind: sealed}"
+	}
 	switch pool.config.RandomIDs {
 	case route.RandomAuto:
-		c.warnf(at, "compare more bits, bind the rules to field: [psk, ticket], or write random_ids: skip if no server mints session IDs",
+		c.warnf(at, sparser+", or write random_ids: skip if no server mints session IDs",
 			"one session ID in %.0f is assigned, more than one in 65536: the session_id of a hello that offers TLS 1.3 or a ticket is not looked up",
 			1/share)
 	case route.RandomRoute:
-		c.warnf(at, "compare more bits, or write random_ids: auto",
+		c.warnf(at, sparser+", or write random_ids: auto",
 			"one session ID in %.0f is assigned, so that part of the random ones is taken for minted", 1/share)
 	case route.RandomSkip:
 	}

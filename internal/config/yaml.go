@@ -20,7 +20,9 @@ func parseYAML(data []byte) (*node, *report) {
 	if !checkText(data, r) {
 		return nil, r
 	}
-	tokens, ok := checkTokens(lexer.Tokenize(string(data)), r)
+	// The YAML parser loses count of lines that end in CR LF.
+	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))
+	tokens, ok := checkTokens(lexer.Tokenize(text), r)
 	if !ok {
 		return nil, r
 	}
