@@ -39,6 +39,10 @@ type Facts struct {
 	Now        time.Time
 	Exclude    []*Server // tried already: connect failed
 	Precedence Precedence
+	// Opening is a datagram that may open a session: it has no ID yet, or one
+	// that its client invented. UnknownRefuse does not apply to it, because
+	// otherwise no session could ever begin.
+	Opening bool
 }
 
 // Decision is the answer. Server is nil exactly when RoutedBy is ByRefused.
@@ -321,7 +325,7 @@ func (p *Pool) unknown(q *query, d *Decision, t *trace) {
 	if d.Field == idspace.FieldNone {
 		cause = CauseNoID
 	}
-	if p.Config.UnknownIDs == UnknownRefuse {
+	if p.Config.UnknownIDs == UnknownRefuse && !q.f.Opening {
 		d.settle(nil, ByRefused, cause)
 		if t != nil {
 			t.addf("unknown_ids refuse -> %s", d.outcome())

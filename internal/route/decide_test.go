@@ -314,6 +314,7 @@ func TestDecideSeveralCandidates(t *testing.T) {
 func TestDecideUnknownIDs(t *testing.T) {
 	t.Parallel()
 	refuse := func(c *PoolConfig) { c.UnknownIDs = UnknownRefuse }
+	opening := func(f *Facts) { f.Opening = true }
 	everybody := "a b c d e f"
 	check(t, []decisionCase{
 		{name: "no ID", want: everybody, by: ByBalance, cause: CauseNoID},
@@ -330,6 +331,11 @@ func TestDecideUnknownIDs(t *testing.T) {
 		{
 			name: "an ID of nobody, refuse", ids: []Candidate{psk("nobody")}, pool: refuse,
 			by: ByRefused, cause: CauseUnknownID, field: idspace.FieldPSK,
+		},
+		{name: "no ID, refuse, but it may open a session", facts: opening, pool: refuse, want: everybody, by: ByBalance, cause: CauseNoID},
+		{
+			name: "an ID of nobody, refuse, but it may open a session", ids: []Candidate{psk("nobody")}, facts: opening, pool: refuse,
+			want: everybody, by: ByBalance, cause: CauseUnknownID, field: idspace.FieldPSK,
 		},
 		{
 			name: "an ID with an owner, refuse", ids: []Candidate{psk("a:1")}, pool: refuse,

@@ -66,7 +66,8 @@ const (
 	// UnknownBalance sends it to any server, by the pool's policy.
 	UnknownBalance UnknownIDs = iota
 	// UnknownRefuse refuses it, the first visit of a new client included. It
-	// is for pools all of whose IDs are known beforehand.
+	// is for pools all of whose IDs are known beforehand. Of datagrams it
+	// refuses only those that cannot open a session; see Facts.Opening.
 	UnknownRefuse
 )
 

@@ -165,10 +165,11 @@ func (w *twin) decide() answer {
 		w.ownerDown(absent, &a)
 		return a
 	}
-	if w.p.Config.UnknownIDs == UnknownBalance {
+	refuses := w.p.Config.UnknownIDs == UnknownRefuse && !w.f.Opening
+	if !refuses {
 		w.balance(&a)
 	}
-	if len(a.servers) > 0 || w.p.Config.UnknownIDs == UnknownRefuse {
+	if len(a.servers) > 0 || refuses {
 		a.cause = CauseUnknownID
 		if a.field == idspace.FieldNone {
 			a.cause = CauseNoID
@@ -270,6 +271,7 @@ func drawTwin(t *rapid.T, table *idspace.Table) *twin {
 		EarlyData:   rapid.Bool().Draw(t, "early data"),
 		Now:         start(),
 		Precedence:  rapid.SampledFrom([]Precedence{PreferLive, PreferFirst}).Draw(t, "precedence"),
+		Opening:     rapid.Bool().Draw(t, "opening"),
 	}}
 	for _, s := range p.Servers {
 		s.State.Up.Store(rapid.IntRange(0, 3).Draw(t, "up") > 0)
