@@ -10,8 +10,8 @@ package config
 // list of one stand without brackets; "later" is a setting of a later version,
 // which is refused by name.
 
-// A File is a configuration file as it is written, with the defaults of
-// [Defaults] where it says nothing.
+// A File is a whole configuration file: what to listen on, and the servers
+// behind it.
 type File struct {
 	// The version of this format. Required. The only version is 1.
 	Version int `yaml:"version"`
@@ -56,7 +56,7 @@ type FileListener struct {
 	ProxyProtocol *FileProxyIn `yaml:"proxy_protocol"`
 	// How long things may take.
 	Timeouts FileTimeouts `yaml:"timeouts"`
-	// The most connections at a time; what comes beyond is closed at once. 0
+	// The most connections at a time; what comes beyond is refused at once. 0
 	// sets no limit.
 	// Default: 0.
 	MaxConnections int `yaml:"max_connections"`
@@ -82,7 +82,7 @@ type FileListener struct {
 	IDs *Later `yaml:"ids"`
 }
 
-// FileProxyIn is the PROXY protocol from clients.
+// FileProxyIn is which clients send a PROXY header, in version 1 or 2.
 type FileProxyIn struct {
 	// The networks whose connections must begin with a PROXY header, which is
 	// believed; connections from elsewhere must have none. Each is a prefix
@@ -90,8 +90,7 @@ type FileProxyIn struct {
 	AcceptFrom []string `yaml:"accept_from,one"`
 }
 
-// FileTimeouts bound how long a connection of a listener may take. The unit is
-// part of the value: `500ms`, `5s`, `10m`, `24h`, `7d`.
+// FileTimeouts is how long things may take for a connection of a listener.
 type FileTimeouts struct {
 	// From accepting a connection until its TLS hello is complete.
 	// Default: 5s.
@@ -104,7 +103,7 @@ type FileTimeouts struct {
 	Idle Duration `yaml:"idle"`
 }
 
-// A FileRoute sends the connections that ask for some names to a pool.
+// A FileRoute is where the connections go that ask for some names.
 type FileRoute struct {
 	// The name that the client asks for, `www.shop.example`, or `*.shop.example`
 	// for every name that ends so. Upper and lower case are the same. Required.
@@ -159,16 +158,17 @@ type FilePool struct {
 	// end. Default: the pool's session_lifetime.
 	DrainTimeout *Duration `yaml:"drain_timeout"`
 	// The PROXY protocol header that the servers expect at the start of each
-	// connection; v2 also carries the SNI, the ALPN protocol and why the
-	// connection was routed.
+	// connection. `v2` also carries the name that the client asked for (SNI),
+	// the ALPN protocol when it offered a single one, and an ID of the
+	// connection that the access log has too.
 	// Default: none.
 	ProxyProtocol string `yaml:"proxy_protocol" choices:"none,v1,v2"`
 	// How the servers are checked.
 	Health FileHealth `yaml:"health"`
-	// Servers that share session state with each other, in groups.
-	Groups []FileGroup `yaml:"groups"`
 	// The servers. At least one is required.
 	Servers []FileServer `yaml:"servers"`
+	// Servers that share session state with each other, in groups.
+	Groups []FileGroup `yaml:"groups"`
 	// Where spaces come from when nobody writes them by hand. Without it they
 	// are the `ids` of the servers and groups, and a pool without any only
 	// balances.
@@ -187,7 +187,7 @@ type FilePool struct {
 // accept connections from clients is noticed without any check.
 type FileHealth struct {
 	// What a check does: `tcp` connects, `tls` connects and shakes hands,
-	// `none` does nothing.
+	// `none` does nothing, and a server that went down is tried again every 30 s.
 	// Default: tcp.
 	Type string `yaml:"type" choices:"none,tcp,tls"`
 	// The time from one check of a server to the next, give or take a tenth.
@@ -267,20 +267,18 @@ type FileServer struct {
 	ServerIDs *Later `yaml:"server_ids"`
 }
 
-// A FileRule writes down one space of IDs: exactly one of `range`, `bits`,
+// A FileRule is one space of IDs, written down: exactly one of `range`, `bits`,
 // `prefix` and `suffix`. Spaces must not overlap.
 type FileRule struct {
 	// IDs whose first bytes lie between two values.
 	Range *FileRange `yaml:"range"`
 	// IDs of which some bits have one of some values.
 	Bits *FileBits `yaml:"bits"`
-	// IDs that begin with this text.
+	// IDs that begin with this text, 1 to 32 bytes.
 	Prefix *string `yaml:"prefix"`
-	// IDs that end with this text.
+	// IDs that end with this text, 1 to 32 bytes.
 	Suffix *string `yaml:"suffix"`
-	// Where in a message the ID stands, one field or a list of them: `psk`,
-	// `ticket`, `session_id` (TLS); `cid_short`, `cid_long`, `dtls_cid`,
-	// `cookie`, `header`, `query`, `path`, `json`, `bytes` (other protocols).
+	// Where in a message the ID stands. A TLS hello has the first three.
 	// Without it the space holds in every field.
 	Field []string `yaml:"field,one" choices:"psk,ticket,session_id,cid_short,cid_long,dtls_cid,cookie,header,query,path,json,bytes"`
 }
@@ -298,7 +296,7 @@ type FileRange struct {
 // A FileBits is the IDs of which the bits under a mask have one of some values.
 type FileBits struct {
 	// How many bytes of the ID come before the mask or, with `from_end`, after
-	// it.
+	// it; at most 4095.
 	// Default: 0.
 	Offset int `yaml:"offset"`
 	// Counts the offset from the end of the ID.
@@ -311,7 +309,8 @@ type FileBits struct {
 	// Which bits are compared: the one bits of this hexadecimal value, of any
 	// shape, 1 to 32 bytes. Required.
 	Mask *Hex `yaml:"mask"`
-	// The values, as long as the mask and zero where the mask is. Required.
+	// The values, each as long as the mask and without a bit that the mask does
+	// not have. Required.
 	Values []Hex `yaml:"values,one"`
 }
 

@@ -27,9 +27,11 @@ func (d Duration) String() string {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
 	s := time.Duration(d).String()
-	s = strings.TrimSuffix(s, "m0s") + strings.Repeat("m", strings.Count(s, "m0s"))
-	if h, ok := strings.CutSuffix(s, "h0m"); ok {
-		s = h + "h"
+	if short, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = short + "m"
+	}
+	if short, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = short + "h"
 	}
 	return s
 }
