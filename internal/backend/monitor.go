@@ -95,7 +95,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 	m.phase, m.ctx = running, ctx
 	for _, w := range *m.watches.Load() {
-		w.start()
+		w.start(ctx)
 	}
 	m.mu.Unlock()
 
@@ -147,7 +147,7 @@ func (m *Monitor) watch(w *watch, server *route.Server) *watch {
 	}
 	w = newWatch(m, server)
 	if m.phase == running {
-		w.start()
+		w.start(m.ctx)
 	}
 	return w
 }

@@ -37,12 +37,12 @@ func isName(a route.Address) bool {
 }
 
 // startResolve starts the loop that resolves the server's name, if it has one.
-// The caller holds w.mu and m.mu, and the Monitor is running.
-func (w *watch) startResolve() {
+// The caller holds w.mu and m.mu.
+func (w *watch) startResolve(ctx context.Context) {
 	if !isName(w.target.address) {
 		return
 	}
-	ctx, cancel := context.WithCancel(w.m.ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	w.stopResolve = cancel
 	first := make(chan struct{})
 	w.resolved = first
@@ -117,10 +117,9 @@ func (w *watch) resolvedTo(ctx context.Context, t target, addrs []netip.Addr, er
 		after[i] = netip.AddrPortFrom(a, t.address.Port)
 	}
 	w.state.Addrs.Store(&after)
-	if before == nil {
-		return
+	if before != nil {
+		w.m.log.Info("name has new addresses", w.about(t, slog.Any(keyAddresses, addrs))...)
 	}
-	w.m.log.Info("name has new addresses", w.about(t, slog.Any(keyAddresses, addrs))...)
 	if !w.tally.up {
 		// They may be of a server that works.
 		w.checkedAt = time.Time{}

@@ -124,16 +124,17 @@ func newWatch(m *Monitor, s *route.Server) *watch {
 	}
 }
 
-// start starts the loops. The caller holds m.mu, and the Monitor is running.
-func (w *watch) start() {
+// start starts the loops, which run until stop or the end of ctx, that of Run.
+// The caller holds m.mu.
+func (w *watch) start(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.startResolve()
-	w.startChecks()
+	w.startResolve(ctx)
+	w.startChecks(ctx)
 }
 
-func (w *watch) startChecks() {
-	ctx, cancel := context.WithCancel(w.m.ctx)
+func (w *watch) startChecks(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	w.stopChecks = cancel
 	t := w.target
 	w.m.wg.Go(func() { w.checkLoop(ctx, t) })
@@ -172,7 +173,7 @@ func (w *watch) update(s *route.Server) {
 			w.endResolve()
 			w.state.Addrs.Store(nil)
 			if started {
-				w.startResolve()
+				w.startResolve(w.m.ctx)
 			}
 		}
 	}
@@ -182,7 +183,7 @@ func (w *watch) update(s *route.Server) {
 	}
 	if started {
 		w.stopChecks()
-		w.startChecks()
+		w.startChecks(w.m.ctx)
 	}
 }
 

@@ -1,0 +1,477 @@
+package backend
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+const a, b = "10.0.0.1:1", "10.0.0.2:1"
+
+func isUp(s *route.Server) bool { return s.State.Up.Load() }
+
+func TestFirstCheckDecides(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.net.set(accept, a)
+		s := snapshotOf(t, nil, health(), "good="+a, "bad="+b)
+		if !isUp(serverOf(s, "bad")) {
+			t.Error("a server is down before anything is known of it")
+		}
+		f.Update(s)
+		if err := f.WaitFirstRound(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !isUp(serverOf(s, "good")) || isUp(serverOf(s, "bad")) {
+			t.Errorf("after the first round: got good up %v, bad up %v; want true, false", isUp(serverOf(s, "good")), isUp(serverOf(s, "bad")))
+		}
+	})
+}
+
+func TestFallAndRise(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		began := time.Now()
+		f.net.set(accept, a)
+		s := snapshotOf(t, nil, health(), "a="+a)
+		server := serverOf(s, "a")
+		f.Update(s)
+		synctest.Wait()
+		f.net.set(refuse, a)
+		time.Sleep(23 * time.Second) // two checks more
+		if !isUp(server) {
+			t.Fatal("down after two failures; fall is 3")
+		}
+		time.Sleep(11 * time.Second)
+		if isUp(server) {
+			t.Fatal("up after three failures; fall is 3")
+		}
+		time.Sleep(time.Minute)
+		at := f.net.took(a, began)
+		for i := range len(at) - 1 {
+			want := 10 * time.Second
+			if i >= 3 { // it is down: soon, then at growing distances up to the interval
+				want = min(firstRetry<<(i-3), want)
+			}
+			if gap := at[i+1] - at[i]; !about(gap, want) {
+				t.Errorf("check %d came %v after the one before; want about %v", i+2, gap, want)
+			}
+		}
+		if len(at) < 10 {
+			t.Fatalf("got checks at %v; want 10 and more", at)
+		}
+		down := began.Add(at[3])
+		f.net.set(accept, a)
+		recovered := time.Now()
+		time.Sleep(11*time.Second + firstRetry)
+		if !isUp(server) {
+			t.Fatal("down after two successes; rise is 2")
+		}
+		at = f.net.took(a, recovered)
+		if len(at) < 2 || at[1]-at[0] != firstRetry {
+			t.Errorf("successes of a server that is down came at %v; want the second %v after the first", at, firstRetry)
+		}
+
+		status, ok := f.Status(server)
+		if !ok || !status.Up || status.LastError != "" || len(status.History) != 2 {
+			t.Fatalf("got status %+v, %v; want up, two transitions", status, ok)
+		}
+		if h := status.History[0]; h.Up || !h.At.Equal(down) || !strings.Contains(h.Reason, "connection refused") {
+			t.Errorf("got first transition %+v; want down at %v, connection refused", h, down)
+		}
+		if h := status.History[1]; !h.Up || !h.At.Equal(status.Since) {
+			t.Errorf("got second transition %+v; want up at %v", h, status.Since)
+		}
+		if got := f.changed(); len(got) != 2 || !strings.HasPrefix(got[0], "a false: health check failed") || got[1] != "a true: health check succeeded" {
+			t.Errorf("OnChange got %q; want down, then up", got)
+		}
+		if down, up := f.logged("server is down"), f.logged("server is up"); down != 1 || up != 1 {
+			t.Errorf("logged down %d times and up %d times; want once each", down, up)
+		}
+	})
+}
+
+func TestCheckTimesOut(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.net.set(hang, a)
+		s := snapshotOf(t, nil, health(), "a="+a)
+		f.Update(s)
+		time.Sleep(999 * time.Millisecond)
+		if !isUp(serverOf(s, "a")) {
+			t.Fatal("down before the timeout")
+		}
+		time.Sleep(2 * time.Millisecond)
+		if isUp(serverOf(s, "a")) {
+			t.Fatal("up after the timeout")
+		}
+	})
+}
+
+// What is wrong with this machine is not held against servers.
+func TestLocalErrorsDoNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.net.set(accept, a)
+		s := snapshotOf(t, nil, health(), "a="+a)
+		f.Update(s)
+		synctest.Wait()
+		f.net.set(failWith(syscall.EMFILE), a)
+		time.Sleep(time.Minute)
+		for range 10 {
+			if err := f.dial(t, serverOf(s, "a")); err == nil {
+				t.Fatal("Dial succeeded without a descriptor")
+			}
+		}
+		if !isUp(serverOf(s, "a")) {
+			t.Error("the balancer has no descriptors, and the server is down")
+		}
+		if n := f.logged("health check could not be made"); n != 1 {
+			t.Errorf("logged %d times that checks cannot be made; want once", n)
+		}
+		if status, _ := f.Status(serverOf(s, "a")); !strings.Contains(status.LastError, "too many open files") {
+			t.Errorf("got last error %q; want too many open files", status.LastError)
+		}
+	})
+}
+
+func TestFailedConnectsBringDown(t *testing.T) {
+	for _, kind := range []route.HealthType{route.HealthNone, route.HealthTCP} {
+		t.Run(kind.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, f *fixture) {
+				f.net.set(accept, a)
+				h := health()
+				h.Type, h.Interval = kind, time.Hour
+				s := snapshotOf(t, nil, h, "a="+a)
+				server := serverOf(s, "a")
+				f.Update(s)
+				if err := f.WaitFirstRound(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				f.net.set(refuse, a)
+				for _, ok := range []bool{false, false, true, false, false} {
+					f.net.set(map[bool]func(context.Context) (net.Conn, error){true: accept, false: refuse}[ok], a)
+					if err := f.dial(t, server); (err == nil) != ok {
+						t.Fatalf("Dial: got %v; want success %v", err, ok)
+					}
+				}
+				if !isUp(server) {
+					t.Fatalf("down without three failed connects in a row: %q", f.changed())
+				}
+				if err := f.dial(t, server); err == nil {
+					t.Fatal("Dial: got no error")
+				}
+				if isUp(server) {
+					t.Fatal("up after three failed connects in a row")
+				}
+				if n := f.dials; n != 6 {
+					t.Errorf("OnDial was called %d times; want 6", n)
+				}
+				// More of the same changes nothing.
+				_ = f.dial(t, server)
+				if got := f.changed(); len(got) != 1 || !strings.Contains(got[0], "3 connects in a row failed") || !strings.Contains(got[0], "refused") {
+					t.Errorf("OnChange got %q; want one change, with the reason", got)
+				}
+
+				began := time.Now()
+				f.net.took(a, began)
+				f.net.set(accept, a)
+				time.Sleep(firstRetry)
+				synctest.Wait()
+				wants := map[route.HealthType]bool{route.HealthNone: true, route.HealthTCP: false}
+				if isUp(server) != wants[kind] {
+					t.Errorf("one success: got up %v; want %v", isUp(server), wants[kind])
+				}
+				time.Sleep(firstRetry)
+				synctest.Wait()
+				if !isUp(server) {
+					t.Error("down after two successes")
+				}
+				time.Sleep(10 * time.Minute)
+				if n := len(f.net.took(a, began)); kind == route.HealthNone && n != 1 {
+					t.Errorf("a server without checks that is up was asked %d times; want once, to come up", n)
+				}
+			})
+		})
+	}
+}
+
+// A server that stays dead is asked for ever, and not too often.
+func TestRetryWithoutChecks(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		h := health()
+		h.Type = route.HealthNone
+		s := snapshotOf(t, nil, h, "a="+a)
+		f.Update(s)
+		for range 3 {
+			_ = f.dial(t, serverOf(s, "a"))
+		}
+		began := time.Now()
+		f.net.took(a, began)
+		time.Sleep(10 * time.Minute)
+		if n := len(f.net.took(a, began)); n < 20 || n > 40 {
+			t.Errorf("in 10 minutes a dead server was asked %d times; want about 8 and then twice a minute", n)
+		}
+	})
+}
+
+// A client that goes away is no evidence.
+func TestCancelledConnectsDoNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.net.set(hang, a)
+		h := health()
+		h.Type = route.HealthNone
+		s := snapshotOf(t, nil, h, "a="+a)
+		f.Update(s)
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := f.Dial(ctx, serverOf(s, "a"), time.Minute); err == nil {
+				t.Fatal("Dial: got no error")
+			}
+			cancel()
+		}
+		if !isUp(serverOf(s, "a")) {
+			t.Error("clients went away, and the server is down")
+		}
+		for range 3 {
+			_, _ = f.Dial(t.Context(), serverOf(s, "a"), time.Second)
+		}
+		if isUp(serverOf(s, "a")) {
+			t.Error("connects timed out, and the server is up")
+		}
+	})
+}
+
+func TestUpdateKeepsSchedule(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.net.set(accept, a)
+		began := time.Now()
+		s := snapshotOf(t, nil, health(), "a="+a)
+		f.Update(s)
+		for range 30 {
+			time.Sleep(time.Second)
+			s = snapshotOf(t, s, health(), "a="+a)
+			f.Update(s)
+		}
+		at := f.net.took(a, began)
+		if len(at) < 3 || len(at) > 4 {
+			t.Fatalf("30 reloads in 30 seconds: got checks at %v; want one every 10s", at)
+		}
+		for i := 1; i < len(at); i++ {
+			if !about(at[i]-at[i-1], 10*time.Second) {
+				t.Errorf("got checks at %v; want one every 10s", at)
+			}
+		}
+
+		// A shorter interval counts from the last check.
+		last := began.Add(at[len(at)-1])
+		faster := health()
+		faster.Interval = 5 * time.Second
+		s = snapshotOf(t, s, faster, "a="+a)
+		f.Update(s)
+		time.Sleep(9 * time.Second)
+		next := f.net.took(a, last)
+		if len(next) == 0 || next[0] > max(5500*time.Millisecond, time.Since(last)-9*time.Second) {
+			t.Errorf("interval of 5s: got checks %v after the last; want the first at 5s or at once", next)
+		}
+
+		// State and history stay, and OnChange names the newest server.
+		f.net.set(refuse, a)
+		time.Sleep(20 * time.Second)
+		s = snapshotOf(t, s, faster, "a="+a)
+		f.Update(s)
+		if status, ok := f.Status(serverOf(s, "a")); isUp(serverOf(s, "a")) || !ok || status.Up || len(status.History) != 1 {
+			t.Errorf("after a reload: got %+v, %v; want down and its history", status, ok)
+		}
+	})
+}
+
+func TestUpdateOfAddressChecksAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.net.set(accept, a)
+		s := snapshotOf(t, nil, health(), "a="+a)
+		f.Update(s)
+		synctest.Wait()
+		s = snapshotOf(t, s, health(), "a="+b)
+		f.Update(s)
+		synctest.Wait()
+		if isUp(serverOf(s, "a")) {
+			t.Error("the new address refuses; its first check must decide")
+		}
+		s = snapshotOf(t, s, health(), "a="+a)
+		f.Update(s)
+		synctest.Wait()
+		if !isUp(serverOf(s, "a")) {
+			t.Error("the old address accepts; its first check must decide")
+		}
+	})
+}
+
+// The result of a check that began before an Update is not taken after it.
+func TestUpdateForgetsChecksOnTheirWay(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		release := make(chan struct{})
+		f.net.set(func(context.Context) (net.Conn, error) {
+			<-release
+			return nil, syscall.ECONNREFUSED
+		}, a)
+		f.net.set(accept, b)
+		s := snapshotOf(t, nil, health(), "a="+a)
+		f.Update(s)
+		synctest.Wait()
+		s = snapshotOf(t, s, health(), "a="+b)
+		f.Update(s)
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		if !isUp(serverOf(s, "a")) {
+			t.Error("a check of the old address brought the server down")
+		}
+	})
+}
+
+func TestUpdateStopsServersThatGo(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		var cancelled atomic.Bool
+		f.net.set(func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			cancelled.Store(true)
+			return nil, ctx.Err()
+		}, a)
+		f.net.set(accept, b)
+		h := health()
+		h.Timeout = time.Hour
+		s := snapshotOf(t, nil, h, "a="+a, "b="+b)
+		gone := serverOf(s, "a")
+		f.Update(s)
+		synctest.Wait()
+		s = snapshotOf(t, s, h, "b="+b)
+		f.Update(s)
+		synctest.Wait()
+		if !cancelled.Load() {
+			t.Error("the check of a server that has gone goes on")
+		}
+		if err := f.WaitFirstRound(t.Context()); err != nil {
+			t.Errorf("WaitFirstRound waits for a server that has gone: %v", err)
+		}
+		if _, ok := f.Status(gone); ok {
+			t.Error("a server that has gone has a status")
+		}
+		began := time.Now()
+		f.net.took(a, began)
+		time.Sleep(time.Minute)
+		if at := f.net.took(a, began); len(at) != 0 {
+			t.Errorf("a server that has gone is checked at %v", at)
+		}
+		if err := f.dial(t, gone); err == nil {
+			t.Error("the server accepts?")
+		}
+		f.Update(nil)
+		if _, ok := f.Status(serverOf(s, "b")); ok {
+			t.Error("after Update(nil) there is a server")
+		}
+	})
+}
+
+// Checks of many servers do not run all at once.
+func TestChecksAreBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		var now, most atomic.Int64
+		do := func(ctx context.Context) (net.Conn, error) {
+			n := now.Add(1)
+			defer now.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			return hang(ctx)
+		}
+		var servers []string
+		for i := range maxChecks + 100 {
+			address := net.JoinHostPort("10.1."+string(rune('0'+i/250))+"."+strconv.Itoa(i%250), "1")
+			f.net.set(do, address)
+			servers = append(servers, "s"+strconv.Itoa(i)+"="+address)
+		}
+		s := snapshotOf(t, nil, health(), servers...)
+		f.Update(s)
+		if err := f.WaitFirstRound(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if most.Load() != maxChecks {
+			t.Errorf("%d checks ran at once; want %d", most.Load(), maxChecks)
+		}
+		if slices.ContainsFunc(s.Pools["web"].Servers, isUp) {
+			t.Error("a server that hangs is up")
+		}
+	})
+}
+
+func TestWaitFirstRound(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		if err := f.WaitFirstRound(t.Context()); err != nil {
+			t.Errorf("without servers: got %v", err)
+		}
+		f.net.set(hang, a)
+		s := snapshotOf(t, nil, health(), "a="+a)
+		f.Update(s)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if err := f.WaitFirstRound(ctx); err == nil {
+			t.Error("the check is not over, and WaitFirstRound returned nil")
+		}
+		if err := f.WaitFirstRound(t.Context()); err != nil {
+			t.Errorf("got %v", err)
+		}
+		cancel()
+		if err := f.WaitFirstRound(ctx); err != nil {
+			t.Errorf("the round is over: got %v; want nil whatever ctx says", err)
+		}
+	})
+}
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture()
+		f.net.set(hang, a)
+		f.net.name("b.example", "10.0.0.2")
+		f.net.set(hang, b)
+		h := health()
+		h.Timeout = time.Hour
+		s := snapshotOf(t, nil, h, "a="+a, "b=b.example:1")
+		f.Update(s) // before Run
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- f.Run(ctx) }()
+		synctest.Wait()
+		if n := len(f.net.took(a, time.Now())); n != 1 {
+			t.Errorf("a server from before Run was checked %d times; want once", n)
+		}
+		if err := f.Run(ctx); err == nil {
+			t.Error("a second Run returned no error")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: got %v; want nil", err)
+		}
+		// In the bubble a goroutine that is left would be found; what comes
+		// after Run must not start any.
+		f.Update(snapshotOf(t, s, h, "a="+b, "c=c.example:1"))
+		f.Update(nil)
+	})
+}
+
+// The history keeps the last transitions only.
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	var h []Transition
+	for i := range 3 * historySize {
+		h = remember(h, Transition{Reason: strconv.Itoa(i)})
+	}
+	if len(h) != historySize || h[0].Reason != strconv.Itoa(2*historySize) || h[historySize-1].Reason != strconv.Itoa(3*historySize-1) {
+		t.Errorf("got %d transitions from %s to %s; want the last %d", len(h), h[0].Reason, h[len(h)-1].Reason, historySize)
+	}
+}
