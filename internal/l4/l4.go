@@ -1,5 +1,3 @@
-// Package l4 forwards TCP connections, TLS among them, without terminating
-// anything: it reads the hello, decides, connects and copies.
 package l4
 
 import (
@@ -10,45 +8,78 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
 // Settings of a listener. A Proxy can be given new ones at any time; they
-// apply to connections accepted afterwards.
+// apply to connections accepted afterwards. They must not be changed once
+// they are in use.
 type Settings struct {
-	Listener       *route.Listener
-	TLS            bool           // protocol tls: read a hello; false: protocol tcp
-	AcceptFrom     []netip.Prefix // peers whose PROXY header is believed (and required)
-	HelloTimeout   time.Duration
+	// Listener maps server names to pools. Required.
+	Listener *route.Listener
+	// TLS is protocol tls: read a hello and route by it. Otherwise the
+	// protocol is tcp: connect at once, because the server may speak first.
+	TLS bool
+	// AcceptFrom are the peers whose PROXY protocol header is believed, and
+	// required. From everybody else a header is bytes like any other.
+	AcceptFrom []netip.Prefix
+	// HelloTimeout is how long a client may take for its PROXY header and
+	// its whole hello. 0 means DefaultHelloTimeout.
+	HelloTimeout time.Duration
+	// ConnectTimeout is for one attempt to connect to a server; there are at
+	// most MaxAttempts. 0 means DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	IdleTimeout    time.Duration
-	MaxConnections int       // 0: no limit
-	AccessLog      io.Writer // nil: none; one JSON or text line a connection
+	// IdleTimeout ends a connection on which no byte has moved in either
+	// direction for so long, or up to a quarter longer. 0 means never.
+	IdleTimeout time.Duration
+	// MaxConnections is the limit of connections in progress; 0: no limit.
+	// Connections from before a change of settings count too.
+	MaxConnections int
+	// AccessLog receives one line a connection; nil: none. Write is called
+	// from the goroutines of connections and must not block them: use an
+	// AccessLog. The line is JSON if the writer has a method JSON() bool that
+	// returns true, else text.
+	AccessLog io.Writer
 }
 
-// Dialer connects to servers; *backend.Monitor is one.
+// Defaults and limits.
+const (
+	// DefaultHelloTimeout is what a HelloTimeout of 0 means: there is always
+	// a deadline, because a connection that says nothing costs its sender
+	// nothing.
+	DefaultHelloTimeout = 5 * time.Second
+	// DefaultConnectTimeout is what a ConnectTimeout of 0 means.
+	DefaultConnectTimeout = 5 * time.Second
+	// MaxAttempts is how many servers are tried for one connection. It keeps
+	// one client from knocking at every server of a large pool, and the
+	// client from waiting longer than three connect timeouts.
+	MaxAttempts = 3
+	// DefaultHelloBudget is how many bytes of memory the unfinished hellos of
+	// one listener may hold: it bounds what clients that never finish theirs
+	// can make a balancer keep.
+	DefaultHelloBudget = 64 << 20
+)
+
+// Dialer connects to servers; *backend.Monitor is one. For the kernel to
+// forward, the connection must be a bare *net.TCPConn or *net.UnixConn.
 type Dialer interface {
 	Dial(ctx context.Context, s *route.Server, timeout time.Duration) (net.Conn, error)
 }
 
+// Config is what a Proxy is made of. It does not change when settings do.
 type Config struct {
+	// Logger receives what operators should see; what peers do is at debug.
+	// nil discards it.
 	Logger *slog.Logger
+	// Dialer connects to servers. Required.
 	Dialer Dialer
-	// Metrics ...
+	// Metrics counts. nil counts where nobody looks.
+	Metrics *metrics.Set
+	// HelloBudget is how many bytes of memory unfinished hellos may hold;
+	// 0 means DefaultHelloBudget.
+	HelloBudget int64
+	// PropagatePanics lets a panic end the process instead of the connection,
+	// so that tests see it.
+	PropagatePanics bool
 }
-
-// A Proxy serves one listener of the configuration (which may have several sockets).
-type Proxy struct{}
-
-func New(cfg Config, s *Settings) *Proxy { return &Proxy{} }
-
-// Update swaps the settings.
-func (p *Proxy) Update(s *Settings) {}
-
-// Serve accepts from ln until ctx ends or ln is closed. Connections go on;
-// see Drain.
-func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error { return nil }
-
-// Drain waits until every connection has ended or ctx ends, then closes
-// what is left and returns how many it cut.
-func (p *Proxy) Drain(ctx context.Context) (cut int) { return 0 }

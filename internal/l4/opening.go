@@ -1,0 +1,182 @@
+package l4
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mintmark/mintmark/idspace"
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/tlshello"
+)
+
+// An opening is what a connection needs only until it is forwarded. Openings
+// are used again: they are large, and every connection needs one for a
+// moment.
+type opening struct {
+	pool       *sync.Pool
+	intake     intake
+	parser     tlshello.Parser
+	hello      tlshello.Hello
+	candidates []route.Candidate
+	facts      route.Facts
+
+	candidateSpace [tlshello.MaxIdentities + 2]route.Candidate
+	excludeSpace   [MaxAttempts]*route.Server
+}
+
+// openings keeps openings for the next connection.
+type openings struct{ pool sync.Pool }
+
+func (p *openings) get(c *conn) *opening {
+	o, ok := p.pool.Get().(*opening)
+	if !ok {
+		o = &opening{pool: &p.pool} // alloc: kept for the next
+	}
+	o.intake = intake{src: &c.from, buffers: &c.proxy.buffers, budget: &c.proxy.budget}
+	return o
+}
+
+// release gives back o and all that it holds.
+func (o *opening) release() {
+	o.intake.release()
+	o.parser.Reset()
+	*o = opening{pool: o.pool, parser: o.parser}
+	o.pool.Put(o)
+}
+
+// receive reads what has to be read before a server is chosen: a PROXY header
+// from a trusted peer, and the hello. Both together have one deadline.
+func (c *conn) receive(first *opening) route.Cause {
+	st := c.settings
+	fromProxy := st.trusts(c.peer.Addr())
+	if !fromProxy && !st.TLS {
+		return ""
+	}
+	if err := c.from.conn.SetReadDeadline(c.accepted.Add(st.HelloTimeout)); err != nil {
+		return CauseClientClosed // the only reason for which it fails
+	}
+	if fromProxy {
+		if cause := c.receiveProxyHeader(&first.intake); cause != "" {
+			return cause
+		}
+	}
+	if st.TLS {
+		if cause := c.receiveHello(first); cause != "" {
+			return cause
+		}
+	}
+	if err := c.from.conn.SetReadDeadline(time.Time{}); err != nil {
+		return CauseClientClosed
+	}
+	return ""
+}
+
+func (c *conn) receiveProxyHeader(in *intake) route.Cause {
+	for {
+		n, err := proxyHeaderLength(in.bytes())
+		switch {
+		case err == nil:
+			client, dialed, ok, err := parseProxyHeader(in.bytes()[:n])
+			if err != nil {
+				c.proxy.log.Debug("reading a PROXY header", "peer", c.peer, "error", err)
+				return CauseProxyHeader
+			}
+			if ok {
+				c.client, c.dialed = client, dialed
+			}
+			in.use(n)
+			return ""
+		case !errors.Is(err, errNeedMoreHeader):
+			c.proxy.log.Debug("reading a PROXY header", "peer", c.peer, "error", err)
+			return CauseProxyHeader
+		}
+		if cause := c.readMore(in); cause != "" {
+			return cause
+		}
+	}
+}
+
+func (c *conn) receiveHello(first *opening) route.Cause {
+	in := &first.intake
+	for {
+		if b := in.bytes(); len(b) > 0 {
+			err := first.parser.Parse(b, &first.hello)
+			if err == nil {
+				break
+			}
+			if refusal, ok := errors.AsType[*tlshello.Error](err); ok {
+				c.refusal = refusal
+				return route.Cause(refusal.Cause)
+			}
+		}
+		if cause := c.readMore(in); cause != "" {
+			return cause
+		}
+	}
+	// A hello in several records was copied into the parser's own buffer.
+	if n := first.hello.Length; n > firstRecord(in.bytes()) && !first.intake.charge(n) {
+		return CauseHelloBudget
+	}
+	m := c.proxy.metrics
+	m.HelloSeconds.Observe(time.Since(c.accepted).Seconds())
+	m.HelloBytes.Observe(float64(first.hello.Length))
+	if c.settings.AccessLog != nil {
+		c.sni = string(first.hello.SNI[:min(len(first.hello.SNI), maxAuthority)]) // alloc: outlives the hello
+	}
+	return ""
+}
+
+// firstRecord returns the length of the TLS record that b begins with.
+func firstRecord(b []byte) int {
+	const header = 5 // type, version, length (RFC 8446, 5.1)
+	return header + int(binary.BigEndian.Uint16(b[header-2:]))
+}
+
+// readMore waits for more bytes, and says why there are none.
+func (c *conn) readMore(in *intake) route.Cause {
+	err := in.more()
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, errHelloBudget):
+		return CauseHelloBudget
+	case errors.Is(err, errIntakeFull):
+		return route.Cause(tlshello.CauseTooLarge) // the parser says so earlier
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return CauseHelloTimeout
+	case errors.Is(err, io.EOF):
+		return CauseClientClosed
+	case c.proxy.running.Err() != nil:
+		return CauseShutdown
+	}
+	c.proxy.log.Debug("reading from a client", "client", c.client, "error", err)
+	return CauseClientClosed
+}
+
+// consider prepares the decision: the candidates in the order in which they
+// are looked up, and the facts.
+func (o *opening) consider(c *conn) {
+	h := &o.hello
+	o.candidates = o.candidateSpace[:0]
+	for _, id := range h.Identities[:h.NumPSK] {
+		o.candidates = append(o.candidates, route.Candidate{Field: idspace.FieldPSK, ID: id})
+	}
+	if len(h.Ticket) > 0 {
+		o.candidates = append(o.candidates, route.Candidate{Field: idspace.FieldTicket, ID: h.Ticket})
+	}
+	if len(h.SessionID) > 0 {
+		o.candidates = append(o.candidates, route.Candidate{Field: idspace.FieldSessionID, ID: h.SessionID})
+	}
+	o.facts = route.Facts{
+		Client:      c.client,
+		OffersTLS13: h.OffersTLS13,
+		HasTicket:   len(h.Ticket) > 0 || h.NumPSK > 0,
+		EarlyData:   h.EarlyData,
+		Now:         time.Now(),
+		Exclude:     o.excludeSpace[:0],
+	}
+}

@@ -1,0 +1,189 @@
+package l4
+
+import (
+	"sync"
+	"time"
+
+	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/tlshello"
+)
+
+// relay forwards until both directions have ended.
+func (c *conn) relay() {
+	c.forwarded = true
+	c.up = flow{src: &c.from, dst: &c.to, total: c.proxy.metrics.BytesIn}
+	c.down = flow{src: &c.to, dst: &c.from, total: c.proxy.metrics.BytesOut}
+	for _, f := range []*flow{&c.up, &c.down} {
+		f.buffers = &c.proxy.buffers
+		if f.src.raw != nil && f.dst.raw != nil {
+			f.pipes = &c.proxy.pipes
+		}
+	}
+	if c.settings.TLS && len(c.opening.candidates) > 0 {
+		c.observe(&c.opening.hello)
+	}
+	stopIdle := c.watchIdle()
+	var wg sync.WaitGroup
+	wg.Go(c.runDown)
+	c.runUp()
+	wg.Wait()
+	stopIdle()
+	c.how.CompareAndSwap(uint32(endNone), uint32(endDone))
+}
+
+func (c *conn) runUp() {
+	defer c.guard()
+	err := c.sendOpening()
+	if err == nil {
+		err = c.up.run()
+	}
+	c.flowEnded(&c.up, &c.down, err)
+}
+
+func (c *conn) runDown() {
+	defer c.guard()
+	c.flowEnded(&c.down, &c.up, c.down.run())
+}
+
+// sendOpening sends the PROXY header and what was read from the client before
+// the server was chosen.
+func (c *conn) sendOpening() *flowError {
+	defer c.releaseOpening()
+	if v := c.pool.Config.ProxyProtocol; v != 0 {
+		var space [maxProxyOut]byte
+		h := proxyHeader{
+			version: v, client: c.client, server: c.dialed, id: c.id,
+			sni: c.opening.hello.SNI, alpn: c.opening.hello.ALPN,
+		}
+		if _, err := c.to.conn.Write(h.appendTo(space[:0])); err != nil {
+			return &flowError{dst: true, err: err}
+		}
+	}
+	return c.up.send(c.opening.intake.bytes())
+}
+
+// observe lets an observer watch the server's first flight.
+func (c *conn) observe(h *tlshello.Hello) {
+	o, ok := c.proxy.observers.Get().(*tlshello.Observer)
+	if !ok {
+		o = new(tlshello.Observer) // alloc: kept for the next
+	}
+	o.Start(h)
+	c.observer = o
+	c.down.watch = func(b []byte) bool { // alloc: one for a connection with an ID
+		if !o.Feed(b) {
+			return false
+		}
+		c.observed()
+		return true
+	}
+}
+
+// observed takes down what the observer has found out, and lets it go. Only
+// for an ID that chose the server it is counted: that another server declines
+// it says nothing about the routing.
+func (c *conn) observed() {
+	o := c.observer
+	if o == nil {
+		return
+	}
+	c.observer = nil
+	c.outcome = o.Outcome()
+	c.proxy.observers.Put(o)
+	switch c.outcome {
+	case tlshello.OutcomeAccepted, tlshello.OutcomeDeclined:
+	default:
+		return
+	}
+	switch by := c.decision.RoutedBy; by {
+	case route.ByMint, route.ByGroup, route.ByLearned:
+		c.poolMetrics.Resumed(c.decision.Server, by, c.outcome == tlshello.OutcomeAccepted)
+	default:
+	}
+}
+
+// flowEnded passes on the end of f, and ends the connection when there is
+// nothing more to come.
+//
+// When dst cannot be written to, it is dead, but what it sent before may still
+// wait in the kernel: the other flow takes it, and then finds the same end.
+func (c *conn) flowEnded(f, other *flow, err *flowError) {
+	if f == &c.down {
+		c.observed()
+	}
+	if err == nil && c.how.Load() == uint32(endNone) {
+		f.ended.Store(true)
+		f.dst.closeWrite()
+		if c.finished.Add(1) == 2 {
+			c.closeBoth()
+			return
+		}
+		// Nobody reads from src any more, so a reset would go unseen.
+		if f.src.awaitReset(other.ended.Load) == nil {
+			return
+		}
+		err = &flowError{err: errReset}
+	}
+	how := endClientReset
+	if err != nil {
+		if (err.dst && f.dst == &c.to) || (!err.dst && f.src == &c.to) {
+			how = endServerReset
+		}
+		c.how.CompareAndSwap(uint32(endNone), uint32(how))
+		if err.dst && c.finished.Add(1) < 2 {
+			return
+		}
+	}
+	c.from.flush(lingerTime)
+	c.to.flush(lingerTime)
+	c.abort(how)
+}
+
+// progress is what changes when a byte moves: what the flows have handed to
+// the kernel, and what the kernel has not yet brought to the peers. A reader
+// that is slow enough takes only from the latter for a long time.
+type progress struct {
+	moved              int64
+	toClient, toServer int
+}
+
+func (c *conn) progress() progress {
+	return progress{
+		moved:    c.up.moved.Load() + c.down.moved.Load(),
+		toClient: c.from.queued(),
+		toServer: c.to.queued(),
+	}
+}
+
+// watchIdle ends the connection when nothing moves for the idle timeout. It
+// looks four times in that period whether anything has, so that moving costs
+// nothing but the addition that counts the bytes: no clock is read and no
+// deadline is set.
+func (c *conn) watchIdle() (stop func()) {
+	timeout := c.settings.IdleTimeout
+	if timeout <= 0 {
+		return func() {}
+	}
+	step := max(timeout/4, time.Millisecond)
+	seen, since := progress{}, time.Now()
+	var t *time.Timer
+	look := func() {
+		now := time.Now()
+		if p := c.progress(); p != seen {
+			seen, since = p, now
+		} else if now.Sub(since) >= timeout {
+			c.abort(endIdle)
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.cut {
+			t.Reset(step)
+		}
+	}
+	t = time.AfterFunc(never, look)
+	t.Reset(step) // only now, when t is known to look
+	return func() { t.Stop() }
+}
+
+const never = time.Duration(1<<63 - 1)
