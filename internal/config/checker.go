@@ -94,22 +94,21 @@ func (c *checker) lasts(p *path, v Duration, least, most time.Duration) time.Dur
 }
 
 // checkName checks a name and that it is not among those taken, which maps
-// names to the path where they stand. It reports whether the name can be used.
-func (c *checker) checkName(p *path, name string, taken map[string]*path) bool {
+// names to the path where they stand.
+func (c *checker) checkName(p *path, name string, taken map[string]*path) {
 	if !c.require(p, "give it a name") {
-		return false
+		return
 	}
 	if f := nameFault(name); f != nil {
 		c.fault(p, f)
-		return false
+		return
 	}
 	if first, ok := taken[name]; ok {
 		c.problemf(p, "give each a name of its own", "%s is already the name of %s in line %d",
 			quote(name), first.parent, first.line(c.root))
-		return false
+		return
 	}
 	taken[name] = p
-	return true
 }
 
 func nameFault(name string) *fault {

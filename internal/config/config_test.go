@@ -206,8 +206,8 @@ pools:
 	if err != nil || len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0].Reason, "is not known") {
 		t.Errorf("got %v, %v; want a warning that the share is not known", cfg.Warnings, err)
 	}
-	_, err = config.Parse("x.yaml", []byte(strings.ReplaceAll(data, "name: by-length", "name: by-lenght")), o)
-	if got, want := err.Error(), `x.yaml:7: pools[0].scheme.name: there is no function "by-lenght" in this program; write by-length`; got != want {
+	_, err = config.Parse("x.yaml", []byte(strings.ReplaceAll(data, "name: by-length", "name: by-lengths")), o)
+	if got, want := err.Error(), `x.yaml:7: pools[0].scheme.name: there is no function "by-lengths" in this program; write by-length`; got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
 }

@@ -58,6 +58,7 @@ func countNodes(root *node) int {
 // value decodes n into v. tag is that of the field that v is, or is in.
 func (d *decoder) value(n *node, v reflect.Value, tag reflect.StructTag, p *path) {
 	if n.bad {
+		d.report.mark(p)
 		return
 	}
 	if v.Type() == reflect.TypeFor[Later]() {

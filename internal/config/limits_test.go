@@ -233,3 +233,33 @@ func TestLines(t *testing.T) {
 		}
 	}
 }
+
+// TestProblemsBeyondTheLimit: a value whose problem is not shown any more is
+// still not used.
+func TestProblemsBeyondTheLimit(t *testing.T) {
+	t.Parallel()
+	const rules = "{range: {from: ~, to: [1]}}, {bits: {mask: ~, values: ~}}, {prefix: ~}, {suffix: ~}, {bits: ~}, {range: x}, "
+	data := "version: 1\nlisteners: []\npools:\n  - name: web\n    drain_timeout: ~\n    health: {timeout: ~}\n" +
+		"    scheme: {kind: function, name: f}\n    groups: [{number: ~}]\n    servers: [" +
+		strings.Repeat("{name: a, number: ~, ids: ["+strings.Repeat(rules, 20)+"]}, ", 20) + "]\n"
+	_, err := config.Parse("x.yaml", []byte(data), config.Options{})
+	checkProblems(t, data, err)
+}
+
+// TestSharedMistakes: a mistake behind an anchor does not go unnoticed where
+// the anchor is used.
+func TestSharedMistakes(t *testing.T) {
+	t.Parallel()
+	const data = `version: 1
+pools:
+  - name: web
+    scheme: {kind: function, name: f}
+    servers:
+      - &s {name: a, address: "127.0.0.1:9001", number: *nobody, ids: [{range: {from: *nobody, to: *nobody}}, {prefix: *nobody}]}
+      - *s
+      - {<<: *s, name: b}
+listeners: [{name: web, listen: *nobody, protocol: tls, pool: web}]
+`
+	_, err := config.Parse("x.yaml", []byte(data), config.Options{})
+	checkProblems(t, data, err)
+}

@@ -280,25 +280,16 @@ func (c *checker) function(f *FilePool, p *path) *idspace.Table {
 	}
 	owners := map[uint32]idspace.Owner{}
 	taken := map[uint32]*path{}
-	number := func(n *uint32, owner string, at *path) {
-		switch first := (*path)(nil); {
-		case n == nil || c.report.has(at):
-		case taken[*n] != nil:
-			first = taken[*n]
-			c.problemf(at, "give each server a number of its own", "%d is already the number of %s in line %d",
-				*n, first.parent, first.line(c.root))
-		default:
-			taken[*n] = at
-			owners[*n] = idspace.Owner(owner)
-		}
-	}
 	for i := range f.Servers {
 		at := p.field("servers").item(i).field("number")
-		c.require(at, "write the number by which the function names this server")
-		number(f.Servers[i].Number, f.Servers[i].Name, at)
+		if c.require(at, "write the number by which the function names this server") {
+			c.number(*f.Servers[i].Number, f.Servers[i].Name, at, owners, taken)
+		}
 	}
 	for i := range f.Groups {
-		number(f.Groups[i].Number, f.Groups[i].Name, p.field("groups").item(i).field("number"))
+		if at := p.field("groups").item(i).field("number"); c.sound(at) {
+			c.number(*f.Groups[i].Number, f.Groups[i].Name, at, owners, taken)
+		}
 	}
 	if fn == nil || len(owners) == 0 {
 		return nil
@@ -308,4 +299,15 @@ func (c *checker) function(f *FilePool, p *path) *idspace.Table {
 		c.problem(p.field("scheme"), err.Error(), "check the numbers of the servers")
 	}
 	return t
+}
+
+// number notes by which number a function names an owner.
+func (c *checker) number(n uint32, owner string, at *path, owners map[uint32]idspace.Owner, taken map[uint32]*path) {
+	if first, ok := taken[n]; ok {
+		c.problemf(at, "give each server a number of its own", "%d is already the number of %s in line %d",
+			n, first.parent, first.line(c.root))
+		return
+	}
+	taken[n] = at
+	owners[n] = idspace.Owner(owner)
 }

@@ -131,7 +131,7 @@ func kindOf(f reflect.StructField) string {
 		}
 		t = t.Elem()
 	}
-	kind := ""
+	var kind string
 	switch {
 	case t == reflect.TypeFor[config.Hex]():
 		kind = "hexadecimal"

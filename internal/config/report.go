@@ -3,29 +3,34 @@ package config
 // A report collects problems. The zero report is ready for use.
 type report struct {
 	problems []Problem
-	more     bool            // MaxProblems was reached
-	seen     map[string]bool // paths that have a problem already
+	more     bool            // there are more than MaxProblems
+	seen     map[string]bool // paths of values that have a problem, shown or not
 }
 
 // add notes a problem of the value at p, in line. A value has one problem at
 // most: the first is the cause, and what follows from it is noise.
 func (r *report) add(line int, p *path, reason, remedy string) {
+	if p != nil && r.has(p) {
+		return
+	}
+	r.mark(p)
 	if len(r.problems) >= MaxProblems {
 		r.more = true
 		return
 	}
-	at := p.String()
-	if r.seen[at] && at != "" {
-		return
-	}
-	if r.seen == nil {
-		r.seen = make(map[string]bool)
-	}
-	r.seen[at] = true
-	r.problems = append(r.problems, Problem{Line: line, Path: at, Reason: reason, Remedy: remedy})
+	r.problems = append(r.problems, Problem{Line: line, Path: p.String(), Reason: reason, Remedy: remedy})
 }
 
 func (r *report) fault(line int, p *path, f *fault) { r.add(line, p, f.reason, f.remedy) }
 
+// mark notes that the value at p cannot be used, for a reason that is told
+// elsewhere.
+func (r *report) mark(p *path) {
+	if r.seen == nil {
+		r.seen = make(map[string]bool)
+	}
+	r.seen[p.String()] = true
+}
+
 // has reports whether the value at p has a problem.
-func (r *report) has(p *path) bool { return r.seen[p.String()] }
+func (r *report) has(p *path) bool { return len(r.seen) > 0 && r.seen[p.String()] }
