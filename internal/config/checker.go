@@ -128,11 +128,13 @@ func nameFault(name string) *fault {
 	return nil
 }
 
-// choices returns the names that there are, sorted.
+// choices returns the names that can be recommended, sorted.
 func choices[V any](m map[string]V) []string {
 	names := make([]string, 0, len(m))
 	for name := range m {
-		names = append(names, name)
+		if nameFault(name) == nil {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names

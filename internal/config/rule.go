@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -179,8 +180,17 @@ func (c *checker) overlap(e *idspace.OverlapError, bySource map[string]*path) {
 	if first.Owner == second.Owner {
 		remedy = "remove what the two rules have in common from one of them"
 	}
-	c.problemf(b, remedy, "%s of %s overlaps %s of %s (%s in line %d): both claim the ID %x%s",
-		second, second.Owner, first, first.Owner, a, a.line(c.root), e.Witness, where)
+	c.problemf(b, remedy, "%s of %s overlaps %s of %s (%s in line %d): both claim the ID %s%s",
+		second, spellKey(string(second.Owner)), first, spellKey(string(first.Owner)), a, a.line(c.root), spellID(e.Witness), where)
+}
+
+// spellID writes an ID in hexadecimal, without the middle of a long one.
+func spellID(id []byte) string {
+	const most, ends = 64, 8 // bytes
+	if len(id) <= most {
+		return hex.EncodeToString(id)
+	}
+	return fmt.Sprintf("%x…%x (%d bytes)", id[:ends], id[len(id)-ends:], len(id))
 }
 
 // leaves returns the errors that err joins.

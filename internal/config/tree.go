@@ -93,11 +93,11 @@ func (p *path) write(b *strings.Builder) {
 	}
 }
 
-// spellKey writes a key in a path: as it is when it is a word, else in quotes,
-// because a mistyped file can have anything for a key.
+// spellKey writes a key or name: as it is when it is a word, else in quotes,
+// because a mistyped file can have anything there.
 func spellKey(key string) string {
 	for _, c := range key {
-		if !(c == '_' || c == '-' || c == '<' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
+		if !(c == '_' || c == '-' || c == '.' || c == '<' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z') {
 			return quote(key)
 		}
 	}
