@@ -53,6 +53,9 @@ func checkProblems(t *testing.T, data string, err error) {
 		if p.Line < 1 || p.Line > lines {
 			t.Errorf("line %d of a file of %d lines: %s", p.Line, lines, p)
 		}
+		if strings.HasPrefix(p.Reason, "makes the YAML parser fail") {
+			t.Errorf("%s", p)
+		}
 		if p.Reason == "" || p.Remedy == "" || p.File != "x.yaml" {
 			t.Errorf("incomplete: %+v", p)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
@@ -22,15 +23,8 @@ func parseYAML(data []byte) (*node, *report) {
 	}
 	// The YAML parser loses count of lines that end in CR LF.
 	text := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))
-	tokens, ok := checkTokens(lexer.Tokenize(text), r)
-	if !ok {
-		return nil, r
-	}
-	// Duplicate keys are found while the tree is built: all of them, and with
-	// both lines.
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		r.syntax(err)
+	file := parseTokens(text, r)
+	if file == nil {
 		return nil, r
 	}
 	for _, d := range file.Docs {
@@ -43,6 +37,33 @@ func parseYAML(data []byte) (*node, *report) {
 	}
 	r.add(1, nil, "is empty", `write at least "version: 1", a listener and a pool`)
 	return nil, r
+}
+
+// parseTokens runs the YAML parser; it returns nil when that finds a problem.
+//
+// A panic of the parser is a problem of the file, too: a running balancer
+// reads files again, and must not die of one. No panic is known, and fuzzing
+// fails at this message.
+func parseTokens(text string, r *report) (file *ast.File) {
+	defer func() {
+		if v := recover(); v != nil {
+			file = nil
+			r.add(1, nil, "makes the YAML parser fail: "+quote(fmt.Sprint(v)),
+				"write it in a plainer style, and please report the file as a bug")
+		}
+	}()
+	tokens, ok := checkTokens(lexer.Tokenize(text), r)
+	if !ok {
+		return nil
+	}
+	// Duplicate keys are found while the tree is built: all of them, and with
+	// both lines.
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		r.syntax(err)
+		return nil
+	}
+	return file
 }
 
 // syntax reports what the YAML parser found. Its error is not formatted by
