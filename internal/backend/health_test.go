@@ -181,7 +181,12 @@ func TestFailedConnectsBringDown(t *testing.T) {
 				began := time.Now()
 				f.net.took(a, began)
 				f.net.set(accept, a)
-				time.Sleep(firstRetry)
+				time.Sleep(firstRetry - time.Nanosecond)
+				synctest.Wait()
+				if at := f.net.took(a, began); len(at) != 0 {
+					t.Errorf("the server was asked %v after it went down; want %v", at, firstRetry)
+				}
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				wants := map[route.HealthType]bool{route.HealthNone: true, route.HealthTCP: false}
 				if isUp(server) != wants[kind] {
@@ -195,6 +200,21 @@ func TestFailedConnectsBringDown(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				if n := len(f.net.took(a, began)); kind == route.HealthNone && n != 1 {
 					t.Errorf("a server without checks that is up was asked %d times; want once, to come up", n)
+				}
+
+				// And again: the count has begun anew.
+				f.net.set(refuse, a)
+				for i := range 3 {
+					if !isUp(server) {
+						t.Errorf("down after %d failed connects since it came up", i)
+					}
+					_ = f.dial(t, server)
+				}
+				f.net.set(accept, a)
+				time.Sleep(firstRetry)
+				synctest.Wait()
+				if isUp(server) != wants[kind] {
+					t.Errorf("one success, the second time: got up %v; want %v", isUp(server), wants[kind])
 				}
 			})
 		})
@@ -220,7 +240,38 @@ func TestRetryWithoutChecks(t *testing.T) {
 	})
 }
 
-// A client that goes away is no evidence.
+// A connect to the address before says nothing about the one after.
+func TestConnectsOnTheirWayDoNotCountForNewAddress(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		release := make(chan struct{})
+		f.net.set(func(context.Context) (net.Conn, error) {
+			<-release
+			return nil, syscall.ECONNREFUSED
+		}, a)
+		h := health()
+		h.Type = route.HealthNone
+		s := snapshotOf(t, nil, h, "a="+a)
+		f.Update(s)
+		ended := make(chan error)
+		for range 5 {
+			go func() { ended <- f.dial(t, serverOf(s, "a")) }()
+		}
+		synctest.Wait()
+		after := snapshotOf(t, s, h, "a="+b)
+		f.Update(after)
+		close(release)
+		for range 5 {
+			if err := <-ended; err == nil {
+				t.Error("Dial: got no error")
+			}
+		}
+		if status, _ := f.Status(serverOf(after, "a")); !status.Up || status.FailedConnects != 0 {
+			t.Errorf("got up %v, %d failed connects; want up, none", status.Up, status.FailedConnects)
+		}
+	})
+}
+
+// A client that goes away is no evidence, and nothing is done for it any more.
 func TestCancelledConnectsDoNotCount(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
 		f.net.set(hang, a)
@@ -237,6 +288,17 @@ func TestCancelledConnectsDoNotCount(t *testing.T) {
 		}
 		if !isUp(serverOf(s, "a")) {
 			t.Error("clients went away, and the server is down")
+		}
+		f.net.name("web.example", "10.0.0.1", "10.0.0.2")
+		f.net.took(b, time.Now())
+		named := serverOf(snapshotOf(t, nil, h, "a="+named), "a")
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := f.Dial(ctx, named, time.Minute); err == nil {
+			t.Fatal("Dial: got no error")
+		}
+		if n := len(f.net.took(b, time.Now())); n != 0 {
+			t.Error("a client went away, and its second address was tried")
 		}
 		for range 3 {
 			_, _ = f.Dial(t.Context(), serverOf(s, "a"), time.Second)
@@ -285,7 +347,16 @@ func TestUpdateKeepsSchedule(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		s = snapshotOf(t, s, faster, "a="+a)
 		f.Update(s)
-		if status, ok := f.Status(serverOf(s, "a")); isUp(serverOf(s, "a")) || !ok || status.Up || len(status.History) != 1 {
+		f.net.set(accept, a)
+		time.Sleep(20 * time.Second)
+		f.mu.Lock()
+		if f.last != serverOf(s, "a") {
+			t.Error("OnChange got the server of an old snapshot")
+		}
+		f.mu.Unlock()
+		f.net.set(refuse, a)
+		time.Sleep(20 * time.Second)
+		if status, ok := f.Status(serverOf(s, "a")); isUp(serverOf(s, "a")) || !ok || status.Up || len(status.History) != 3 {
 			t.Errorf("after a reload: got %+v, %v; want down and its history", status, ok)
 		}
 	})
@@ -350,8 +421,14 @@ func TestUpdateStopsServersThatGo(t *testing.T) {
 		gone := serverOf(s, "a")
 		f.Update(s)
 		synctest.Wait()
+		waited := make(chan error)
+		go func() { waited <- f.WaitFirstRound(t.Context()) }()
+		synctest.Wait()
 		s = snapshotOf(t, s, h, "b="+b)
 		f.Update(s)
+		if err := <-waited; err != nil {
+			t.Errorf("WaitFirstRound, while a server goes: %v", err)
+		}
 		synctest.Wait()
 		if !cancelled.Load() {
 			t.Error("the check of a server that has gone goes on")
@@ -475,10 +552,14 @@ func TestRun(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("Run: got %v; want nil", err)
 		}
-		// In the bubble a goroutine that is left would be found; what comes
-		// after Run must not start any.
-		f.Update(snapshotOf(t, s, h, "a="+b, "c=c.example:1"))
-		f.Update(nil)
+		f.net.took(a, time.Now())
+		for range 50 {
+			f.Update(snapshotOf(t, nil, h, "a="+a, "c=c.example:1"))
+			synctest.Wait()
+		}
+		if n := len(f.net.took(a, time.Now())); n != 0 {
+			t.Errorf("after Run servers were checked %d times", n)
+		}
 	})
 }
 

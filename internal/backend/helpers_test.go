@@ -141,6 +141,7 @@ type fixture struct {
 
 	mu      sync.Mutex
 	changes []string
+	last    *route.Server // that OnChange named
 	dials   int
 }
 
@@ -172,6 +173,7 @@ func newFixture() *fixture {
 		OnChange: func(s *route.Server, up bool, reason string) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
+			f.last = s
 			f.changes = append(f.changes, fmt.Sprintf("%s %v: %s", s.Config.Name, up, reason))
 		},
 		OnDial: func(*route.Server, time.Duration, error) {

@@ -142,6 +142,50 @@ func TestResolveRetries(t *testing.T) {
 	})
 }
 
+// After a success the next failure is followed by a lookup soon, again.
+func TestResolveRetriesSoonAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		h := health()
+		h.Type = route.HealthNone
+		f.Update(snapshotOf(t, nil, h, "a="+named))
+		time.Sleep(5 * time.Minute)
+		f.net.name("web.example", "10.0.0.1")
+		time.Sleep(time.Minute)
+		f.net.name("web.example")
+		synctest.Wait()
+		n := f.net.lookedUp()
+		time.Sleep(34 * time.Second)
+		if got := f.net.lookedUp() - n; got < 2 {
+			t.Errorf("in 34s after the name stopped resolving it was looked up %d times; want a first and a second time", got)
+		}
+	})
+}
+
+// The addresses of the name before, when they come late, are not those of the
+// name after.
+func TestUpdateForgetsLookupsOnTheirWay(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		release := make(chan struct{})
+		f.net.name("web.example", "10.0.0.1")
+		f.net.failLookups(func(string) error {
+			f.net.mu.Unlock()
+			<-release
+			f.net.mu.Lock()
+			return nil
+		})
+		s := snapshotOf(t, nil, health(), "a="+named)
+		f.Update(s)
+		synctest.Wait()
+		s = snapshotOf(t, s, health(), "a="+b)
+		f.Update(s)
+		close(release)
+		synctest.Wait()
+		if got := addresses(serverOf(s, "a")); got != nil {
+			t.Errorf("got addresses %v of the name before", got)
+		}
+	})
+}
+
 // New addresses of a server that is down are tried at once.
 func TestNewAddressOfDeadServer(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {

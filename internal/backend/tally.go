@@ -30,4 +30,4 @@ func (t *tally) count(ok bool, rise, fall int) bool {
 }
 
 // set changes up on other evidence.
-func (t *tally) set(up bool) { t.up, t.against = up, 0 }
+func (t *tally) set(up bool) { t.up, t.settled, t.against = up, true, 0 }

@@ -99,7 +99,7 @@ type watch struct {
 	checkedAt time.Time // when the last check began; zero: check at once
 	lastCheck time.Time // the same for people
 	lastError string
-	backoff   time.Duration // distance to the next check of a server that is down
+	backoff   time.Duration // distance to the next check of a server that is down; firstRetry while it is up
 	stretch   float64       // what the next interval is multiplied by: 1, give or take jitter
 
 	resolveError error         // of the last lookup
@@ -168,7 +168,6 @@ func (w *watch) update(s *route.Server) {
 		// the last one did to connects is forgotten.
 		w.tally.settled = false
 		w.failed.Store(0)
-		w.preferred.Store(nil)
 		if before.address.Host != after.address.Host || before.address.Network != after.address.Network {
 			w.endResolve()
 			w.state.Addrs.Store(nil)
@@ -270,26 +269,22 @@ func (w *watch) checked(ctx context.Context, t target, began time.Time, err erro
 		}
 		return
 	}
-	wasUp := w.tally.up
-	changed := w.tally.count(err == nil, t.health.Rise, t.health.Fall)
-	switch {
-	case err == nil:
+	if err == nil {
 		// Also while it still has to rise: the next check should come soon.
 		w.backoff = firstRetry
-		w.failed.Store(0)
-	case wasUp:
-		w.backoff = firstRetry
-	default:
+	} else if !w.tally.up {
 		w.backoff = min(2*w.backoff, t.health.Interval)
 	}
+	changed := w.tally.count(err == nil, t.health.Rise, t.health.Fall)
 	if !changed {
 		return
 	}
-	reason := "health check succeeded"
 	if err != nil {
-		reason = "health check failed: " + w.lastError
+		w.transition("health check failed: " + w.lastError)
+		return
 	}
-	w.transition(reason)
+	w.failed.Store(0)
+	w.transition("health check succeeded")
 }
 
 // connected takes the result of a client's connect to address into account.
@@ -310,7 +305,7 @@ func (w *watch) connected(address route.Address, err error) {
 		return
 	}
 	w.tally.set(false)
-	w.checkedAt, w.backoff = time.Now(), firstRetry
+	w.checkedAt = time.Now()
 	w.transition(fmt.Sprintf("%d connects in a row failed: %v", n, err))
 	w.nudge()
 }
