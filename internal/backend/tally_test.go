@@ -65,3 +65,13 @@ func TestTallyIsItsTwin(t *testing.T) {
 		}
 	})
 }
+
+// Other evidence than checks is evidence: after it no single check decides.
+func TestTallySet(t *testing.T) {
+	t.Parallel()
+	tally := tally{up: true}
+	tally.set(false)
+	if tally.up || tally.count(true, 2, 3) || !tally.count(true, 2, 3) {
+		t.Error("set to down: want two successes to bring it up, with rise 2")
+	}
+}
