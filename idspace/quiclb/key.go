@@ -84,6 +84,18 @@ func (k Key) Format(s fmt.State, _ rune) {
 // LogValue is what slog prints.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
+// ErrHidden is what marshaling a Key returns. A key that was left out without a
+// word would turn an encrypted configuration into a plaintext one.
+var ErrHidden = errors.New("quiclb: a key does not marshal itself: store its octets on purpose")
+
+// MarshalText returns ErrHidden, or no text when k is no key.
+func (k Key) MarshalText() ([]byte, error) {
+	if k.IsZero() {
+		return nil, nil
+	}
+	return nil, ErrHidden
+}
+
 // parseHex decodes "0a0b0c" and "0a:0b:0c".
 func parseHex(text string) ([]byte, error) {
 	if strings.Contains(text, ":") {

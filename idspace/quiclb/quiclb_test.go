@@ -263,6 +263,12 @@ func TestKeyShowsItselfToNobody(t *testing.T) {
 			}
 		}
 	}
+	if text, err := json.Marshal(config); !errors.Is(err, ErrHidden) {
+		t.Errorf("a configuration marshals to %s, %v; want %v", text, err, ErrHidden)
+	}
+	if text, err := json.Marshal(Key{}); err != nil || string(text) != `""` {
+		t.Errorf("no key marshals to %s, %v; want no text", text, err)
+	}
 	if key.Octets() != [16]byte{0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff} {
 		t.Error("Octets does not return the key")
 	}
