@@ -22,6 +22,10 @@ type Config struct {
 	Pools []route.PoolConfig
 	// Schemes are the pools that have a scheme.
 	Schemes map[route.PoolName]Scheme
+	// Discover are the pools whose servers are probed.
+	Discover map[route.PoolName]*Discover
+	// Learn are the pools that have a learned list.
+	Learn map[route.PoolName]Learn
 	// Warnings are what is legal and probably not meant, by line.
 	Warnings []Problem
 }

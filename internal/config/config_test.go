@@ -111,7 +111,7 @@ pools:
 				t.Fatal(err)
 			}
 			diff := cmp.Diff(tc.want, *cfg, cmpopts.IgnoreFields(config.Config{}, "Warnings"),
-				cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }))
+				cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmpopts.EquateEmpty())
 			if diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}

@@ -31,6 +31,11 @@ func Defaults(v any) {
 		v.Interval = Duration(5 * time.Second)
 		v.Rise = 2
 		v.Fall = 3
+	case *FileDiscover:
+		v.Interval = Duration(30 * time.Second)
+	case *FileLearn:
+		v.MaxEntries = 100_000
+		v.Lifetime = Duration(time.Hour)
 	case *FileServer:
 		v.Weight = 1
 		v.Share = 1

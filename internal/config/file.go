@@ -177,10 +177,47 @@ type FilePool struct {
 	// file. Required with the schemes `ranges`, `bits` and `sealed`, and only
 	// with them.
 	PlanFile string `yaml:"plan_file"`
-	// Reading the marks of servers that nobody configures.
-	Discover *Later `yaml:"discover"`
-	// Learning the IDs that servers assign.
-	Learn *Later `yaml:"learn"`
+	// Reading the marks off servers, by probing. In a pool without `ids` and
+	// `scheme` it finds the spaces; in others it checks that the servers mint
+	// in theirs.
+	Discover *FileDiscover `yaml:"discover"`
+	// Remembering the IDs that servers are seen to assign, for IDs in no
+	// space. Without it nothing is remembered.
+	Learn *FileLearn `yaml:"learn"`
+}
+
+// FileDiscover is how servers are asked for their marks: as a TLS client,
+// whose tickets show what the server mints.
+type FileDiscover struct {
+	// Whether to probe. Required, and true.
+	Probe bool `yaml:"probe"`
+	// The server name to send, the one that clients use. Without it none is
+	// sent.
+	SNI string `yaml:"sni"`
+	// How often each server is probed, give or take a tenth. A probe is out of
+	// turn when a server's health changes or it declines sessions of its own.
+	// Default: 30s.
+	Interval Duration `yaml:"interval"`
+	// The certificate, a PEM file, for servers that demand one of clients,
+	// relative to the directory of this file.
+	Cert string `yaml:"cert"`
+	// The private key of `cert`.
+	Key string `yaml:"key"`
+	// The file that keeps the names over a restart, relative to the directory
+	// of this file; `none` keeps nothing. Default: the pool's name with
+	// `.names` behind it.
+	Cache string `yaml:"cache"`
+}
+
+// FileLearn is how many IDs a pool remembers, and for how long. Each entry
+// takes 17 bytes of memory, from the start.
+type FileLearn struct {
+	// The most IDs at a time; the oldest make room.
+	// Default: 100000.
+	MaxEntries int `yaml:"max_entries"`
+	// How long an ID is remembered after it was assigned.
+	// Default: 1h.
+	Lifetime Duration `yaml:"lifetime"`
 }
 
 // FileHealth is how the servers of a pool are checked. A server that fails to

@@ -52,8 +52,13 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 		name: name, dir: filepath.Dir(name), opts: o,
 		root: root, file: file, meant: d.meant,
 		report: r, warnings: &report{},
-		result: &Config{Path: name, Schemes: map[route.PoolName]Scheme{}},
-		pools:  map[string]*poolFacts{},
+		result: &Config{
+			Path:     name,
+			Schemes:  map[route.PoolName]Scheme{},
+			Discover: map[route.PoolName]*Discover{},
+			Learn:    map[route.PoolName]Learn{},
+		},
+		pools: map[string]*poolFacts{},
 	}
 	c.check()
 	if len(r.problems) > 0 {

@@ -44,6 +44,8 @@ func (c *checker) pool(f *FilePool, p *path, names map[string]*path) {
 	cfg.Groups = c.groups(f, p, owners)
 	cfg.Servers = c.servers(f, p, owners)
 	cfg.Table = c.spaces(f, p)
+	c.discover(f, p)
+	c.learn(f, p)
 
 	facts := &poolFacts{config: cfg, path: p, protocols: map[Protocol]bool{}, limit: totalLimit(cfg.Servers)}
 	if _, ok := c.pools[f.Name]; !ok && f.Name != "" {

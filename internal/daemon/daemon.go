@@ -23,6 +23,8 @@ import (
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/backend"
 	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/discover"
+	"github.com/mintmark/mintmark/internal/learn"
 	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -57,6 +59,7 @@ type Daemon struct {
 	cfg     Config
 	log     *slog.Logger
 	monitor *backend.Monitor
+	prober  *discover.Runner
 	metrics *metrics.Set
 	failed  chan error // capacity 1: the first failure ends Run, later ones have nothing to add
 
@@ -69,6 +72,8 @@ type Daemon struct {
 	listeners map[route.ListenerName]*listener
 	admin     *adminServer
 	inherited inherited
+	layouts   map[route.PoolName]discover.Layout // what the probes found
+	lists     map[route.PoolName]*learn.List
 	stopping  bool
 
 	serving  sync.WaitGroup // accept loops
@@ -83,21 +88,22 @@ func New(cfg Config) *Daemon {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := metrics.New(cfg.Version)
 	drainCtx, cutDrain := context.WithCancel(context.Background())
 	d := &Daemon{
 		drainCtx: drainCtx, cutDrain: cutDrain,
-		cfg:     cfg,
-		log:     cfg.Logger,
-		metrics: m,
-		monitor: backend.NewMonitor(backend.Config{
-			Logger:   cfg.Logger,
-			OnChange: m.ServerChanged,
-			OnDial:   m.ServerDialed,
-		}),
+		cfg:       cfg,
+		log:       cfg.Logger,
+		metrics:   metrics.New(cfg.Version),
 		failed:    make(chan error, 1),
 		listeners: make(map[route.ListenerName]*listener),
+		layouts:   make(map[route.PoolName]discover.Layout),
 	}
+	d.monitor = backend.NewMonitor(backend.Config{
+		Logger:   cfg.Logger,
+		OnChange: d.serverChanged,
+		OnDial:   d.metrics.ServerDialed,
+	})
+	d.prober = discover.NewRunner(discover.Config{Logger: cfg.Logger, Dial: d.dialProbe, OnChange: d.discovered})
 	d.notReady.Store(new("waiting for the first round of health checks"))
 	return d
 }
@@ -133,6 +139,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.fail(fmt.Errorf("checking servers: %w", err))
 		}
 	})
+	wg.Go(func() { _ = d.prober.Run(background) }) // ends with its context
 	wg.Go(func() { d.announce(ctx) })
 	stopWatchdog := startWatchdog()
 	defer stopWatchdog()
@@ -147,12 +154,21 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return err
 }
 
+// serverChanged is told when a server goes up or down. One that comes up may
+// have made a new ticket key, so it is asked.
+func (d *Daemon) serverChanged(s *route.Server, up bool, reason string) {
+	d.metrics.ServerChanged(s, up, reason)
+	if up {
+		d.prober.Kick(s.Pool.Config.Name, s.Config.Name)
+	}
+}
+
 // announce tells the world that the balancer is ready, once each server has
 // been asked or the wait has lasted long enough.
 func (d *Daemon) announce(ctx context.Context) {
 	first, cancel := context.WithTimeout(ctx, firstRoundLimit)
 	defer cancel()
-	_ = d.monitor.WaitFirstRound(first) // late servers are dealt with as they answer
+	_ = d.waitFirstRound(first) // late servers are dealt with as they answer
 	if ctx.Err() != nil {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/l4"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -12,6 +13,7 @@ import (
 // that it accepts from. Daemon.mu guards it.
 type listener struct {
 	name      route.ListenerName
+	config    *config.Listener
 	proxy     *l4.Proxy
 	accessLog *l4.AccessLog // nil: none
 	sockets   map[socketKey]*socket

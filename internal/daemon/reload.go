@@ -7,6 +7,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/l4"
+	"github.com/mintmark/mintmark/internal/learn"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -18,6 +19,7 @@ type change struct {
 	sockets  map[socketKey]*socket                // of every listener; new ones are open already
 	opened   []net.Listener                       // those that this change opened
 	logs     map[route.ListenerName]*l4.AccessLog // of every listener that has one
+	lists    map[route.PoolName]*learn.List       // of every pool that learns
 	newLogs  []*l4.AccessLog
 	admin    *adminServer
 }
@@ -59,9 +61,15 @@ func (d *Daemon) prepare(ctx context.Context, cfg *config.Config) (*change, erro
 		cfg:     cfg,
 		sockets: make(map[socketKey]*socket),
 		logs:    make(map[route.ListenerName]*l4.AccessLog),
+		lists:   make(map[route.PoolName]*learn.List),
 	}
 	var err error
-	if c.snapshot, err = newSnapshot(cfg, d.snapshot.Load()); err != nil {
+	for i := range cfg.Pools {
+		if l := d.learnedList(cfg, cfg.Pools[i].Name); l != nil {
+			c.lists[cfg.Pools[i].Name] = l
+		}
+	}
+	if c.snapshot, err = d.newSnapshotWith(cfg, d.snapshot.Load(), c.lists); err != nil {
 		return nil, err
 	}
 	if err := d.prepareSockets(ctx, c); err != nil {
@@ -79,9 +87,14 @@ func (d *Daemon) prepare(ctx context.Context, cfg *config.Config) (*change, erro
 	return c, nil
 }
 
-// newSnapshot builds the routing half of cfg. Servers that stay keep their
-// live state, through prev.
-func newSnapshot(cfg *config.Config, prev *route.Snapshot) (*route.Snapshot, error) {
+// newSnapshot is newSnapshotWith the lists in force.
+func (d *Daemon) newSnapshot(cfg *config.Config, prev *route.Snapshot) (*route.Snapshot, error) {
+	return d.newSnapshotWith(cfg, prev, d.lists)
+}
+
+// newSnapshotWith builds the routing half of cfg, with what was discovered and
+// learned. Servers that stay keep their live state, through prev.
+func (d *Daemon) newSnapshotWith(cfg *config.Config, prev *route.Snapshot, lists map[route.PoolName]*learn.List) (*route.Snapshot, error) {
 	s := &route.Snapshot{
 		Pools:     make(map[route.PoolName]*route.Pool, len(cfg.Pools)),
 		Listeners: make(map[route.ListenerName]*route.Listener, len(cfg.Listeners)),
@@ -90,6 +103,15 @@ func newSnapshot(cfg *config.Config, prev *route.Snapshot) (*route.Snapshot, err
 		var before *route.Pool
 		if prev != nil {
 			before = prev.Pools[pc.Name]
+		}
+		if cfg.Discover[pc.Name] != nil {
+			var err error
+			if pc, err = withLayout(pc, d.layouts[pc.Name], d.log); err != nil {
+				return nil, fmt.Errorf("building pool %s: %w", pc.Name, err)
+			}
+		}
+		if list := lists[pc.Name]; list != nil {
+			pc.Learned = list
 		}
 		p, err := route.NewPool(pc, before)
 		if err != nil {
@@ -161,10 +183,10 @@ func (d *Daemon) prepareLogs(c *change) error {
 // servers are known to the monitor before traffic can be sent to them, and a
 // socket changes hands before its old owner lets go of it.
 func (d *Daemon) commit(ctx context.Context, c *change) {
-	d.snapshot.Store(c.snapshot)
 	d.current = c.cfg
-	d.monitor.Update(c.snapshot)
-	d.metrics.Update(c.snapshot)
+	d.lists = c.lists
+	d.swap(c.snapshot)
+	d.prober.Update(probed(c.cfg, c.snapshot))
 
 	before := d.listeners
 	d.listeners = make(map[route.ListenerName]*listener, len(c.cfg.Listeners))
@@ -188,24 +210,30 @@ func (d *Daemon) commit(ctx context.Context, c *change) {
 	}
 }
 
+// swap puts a snapshot into force, but for the listeners: servers are known to
+// the monitor before traffic can be sent to them.
+func (d *Daemon) swap(s *route.Snapshot) {
+	d.snapshot.Store(s)
+	d.monitor.Update(s)
+	d.metrics.Update(s)
+}
+
 // commitListener gives the listener its new settings; old is nil for a new one.
 func (d *Daemon) commitListener(c *change, lc *config.Listener, old *listener) *listener {
-	settings := settingsOf(c, lc)
+	log := c.logs[lc.Name]
 	if old == nil {
-		return &listener{
-			name:      lc.Name,
-			proxy:     l4.New(l4.Config{Logger: d.log, Dialer: d.monitor, Metrics: d.metrics}, settings),
-			accessLog: c.logs[lc.Name],
-			sockets:   make(map[socketKey]*socket),
-		}
+		l := &listener{name: lc.Name, config: lc, accessLog: log, sockets: make(map[socketKey]*socket)}
+		l.proxy = l4.New(l4.Config{Logger: d.log, Dialer: d.monitor, Metrics: d.metrics}, d.settingsOf(l, c.snapshot.Listeners[lc.Name]))
+		return l
 	}
-	old.proxy.Update(settings)
-	if old.accessLog != nil && old.accessLog != c.logs[lc.Name] {
-		_ = old.accessLog.Close()
+	before := old.accessLog
+	old.config, old.accessLog = lc, log
+	old.proxy.Update(d.settingsOf(old, c.snapshot.Listeners[lc.Name]))
+	if before != nil && before != log {
+		_ = before.Close()
 	}
-	old.accessLog = c.logs[lc.Name]
-	if old.accessLog != nil {
-		if err := old.accessLog.Reopen(); err != nil {
+	if log != nil {
+		if err := log.Reopen(); err != nil {
 			d.log.Error("reopening the access log, the open file stays", "listener", lc.Name, "error", err)
 		}
 	}
@@ -259,9 +287,10 @@ func (d *Daemon) letGo(before map[route.ListenerName]*listener) {
 	}
 }
 
-func settingsOf(c *change, lc *config.Listener) *l4.Settings {
+func (d *Daemon) settingsOf(l *listener, to *route.Listener) *l4.Settings {
+	lc := l.config
 	s := &l4.Settings{
-		Listener:       c.snapshot.Listeners[lc.Name],
+		Listener:       to,
 		TLS:            lc.Protocol == config.ProtocolTLS,
 		AcceptFrom:     lc.AcceptFrom,
 		HelloTimeout:   lc.HelloTimeout,
@@ -269,8 +298,8 @@ func settingsOf(c *change, lc *config.Listener) *l4.Settings {
 		IdleTimeout:    lc.IdleTimeout,
 		MaxConnections: lc.MaxConnections,
 	}
-	if log := c.logs[lc.Name]; log != nil {
-		s.AccessLog = log
+	if l.accessLog != nil {
+		s.AccessLog = l.accessLog
 	}
 	return s
 }

@@ -153,7 +153,7 @@ func TestLayoutAlwaysCompiles(t *testing.T) {
 func TestLearnFromAcceptedTickets(t *testing.T) {
 	t.Parallel()
 	newLoop := func() *loop {
-		l := newLoop(&Config{}, Pool{Lifetime: time.Hour}, func() {})
+		l := newLoop(&Config{}, Pool{Lifetime: time.Hour})
 		l.names.Saw("a", []byte("aaaa"), FromProbe, epoch)
 		l.names.Saw("b", []byte("bbbb"), FromProbe, epoch)
 		l.results["a"] = &probe.Result{Name: []byte("aaaa")}

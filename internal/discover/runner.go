@@ -59,11 +59,10 @@ type Config struct {
 type Runner struct {
 	cfg Config
 
-	mu      sync.Mutex
-	ctx     context.Context // of Run; nil before. Loops that Update starts live under it.
-	pools   map[route.PoolName]*loop
-	pending []Pool // given to Update before Run
-	wg      sync.WaitGroup
+	mu    sync.Mutex
+	ctx   context.Context // of Run; nil before. Loops that Update makes live under it.
+	pools map[route.PoolName]*loop
+	wg    sync.WaitGroup
 }
 
 // NewRunner returns a Runner that has not started anything.
@@ -78,21 +77,21 @@ func NewRunner(cfg Config) *Runner {
 func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.ctx = ctx
-	pools := r.pending
+	for _, l := range r.pools {
+		r.start(l)
+	}
 	r.mu.Unlock()
-	r.Update(pools)
 	<-ctx.Done()
 	r.wg.Wait()
 	return nil
 }
 
 // Update replaces the pools that are probed. Pools that stay keep their names;
-// those that go are forgotten.
+// those that go are forgotten. It may be called before Run.
 func (r *Runner) Update(pools []Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pending = pools
-	if r.ctx == nil || r.ctx.Err() != nil {
+	if r.ctx != nil && r.ctx.Err() != nil {
 		return
 	}
 	keep := make(map[route.PoolName]bool)
@@ -102,17 +101,27 @@ func (r *Runner) Update(pools []Pool) {
 			l.update(p)
 			continue
 		}
-		ctx, stop := context.WithCancel(r.ctx)
-		l := newLoop(&r.cfg, p, stop)
+		l := newLoop(&r.cfg, p)
 		r.pools[p.Name] = l
-		r.wg.Go(func() { l.run(ctx) })
+		if r.ctx != nil {
+			r.start(l)
+		}
 	}
 	for name, l := range r.pools {
 		if !keep[name] {
-			l.stop()
+			if l.stop != nil {
+				l.stop()
+			}
 			delete(r.pools, name)
 		}
 	}
+}
+
+// start runs a loop until Run's context or the loop's own ends.
+func (r *Runner) start(l *loop) {
+	ctx, stop := context.WithCancel(r.ctx)
+	l.stop = stop
+	r.wg.Go(func() { l.run(ctx) })
 }
 
 // WaitFirstRound waits until every server of every pool was probed once, or
@@ -172,8 +181,8 @@ type event struct {
 // A loop probes one pool. Everything below the channels is owned by run.
 type loop struct {
 	cfg        *Config
-	stop       context.CancelFunc
-	updates    chan Pool // capacity 1: the latest wins
+	stop       context.CancelFunc // guarded by Runner.mu; nil before start
+	updates    chan Pool          // capacity 1: the latest wins
 	events     chan event
 	firstRound chan struct{}
 
@@ -186,9 +195,9 @@ type loop struct {
 	told    bool
 }
 
-func newLoop(cfg *Config, p Pool, stop context.CancelFunc) *loop {
+func newLoop(cfg *Config, p Pool) *loop {
 	return &loop{
-		cfg: cfg, stop: stop,
+		cfg:     cfg,
 		updates: make(chan Pool, 1), events: make(chan event, eventQueue), firstRound: make(chan struct{}),
 		pool: p, names: NewNames(p.Lifetime),
 		results: make(map[route.ServerName]*probe.Result),
