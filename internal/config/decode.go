@@ -213,6 +213,10 @@ func (d *decoder) structure(n *node, v reflect.Value, p *path) {
 			d.value(e.value, v.Field(k), t.Field(k).Tag, at)
 			continue
 		}
+		if d.report.full() {
+			d.report.add(e.line, at, "", "") // looking for what was meant takes time, and is not shown
+			continue
+		}
 		remedy := "remove it"
 		if near := nearest(e.key, known); near != "" {
 			remedy = "write " + near

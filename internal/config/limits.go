@@ -20,6 +20,10 @@ const (
 	// MaxAliased is how many values aliases and merge keys may add to those
 	// that are written out, so that a small file cannot stand for a huge one.
 	MaxAliased = 100_000
+	// MaxMissing is how many settings and list items may stand without a value.
+	// Each is a problem anyway, and the YAML parser takes time that grows with
+	// the square of their number.
+	MaxMissing = 1000
 	// MaxProblems is how many problems are reported. A file that is not a
 	// configuration at all would otherwise have one for each of its lines.
 	MaxProblems = 200

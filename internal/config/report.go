@@ -14,12 +14,15 @@ func (r *report) add(line int, p *path, reason, remedy string) {
 		return
 	}
 	r.mark(p)
-	if len(r.problems) >= MaxProblems {
+	if r.full() {
 		r.more = true
 		return
 	}
 	r.problems = append(r.problems, Problem{Line: line, Path: p.String(), Reason: reason, Remedy: remedy})
 }
+
+// full reports whether no more problems are shown.
+func (r *report) full() bool { return len(r.problems) >= MaxProblems }
 
 func (r *report) fault(line int, p *path, f *fault) { r.add(line, p, f.reason, f.remedy) }
 

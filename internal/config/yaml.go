@@ -166,7 +166,7 @@ func checkTokens(tokens token.Tokens, r *report) (token.Tokens, bool) {
 		case token.CommentType:
 		default:
 			s.content = true
-			if f := s.add(t); f != nil {
+			if f := s.add(tokens[i:]); f != nil {
 				r.add(tokenLine(t), nil, f.reason, f.remedy)
 				return nil, false
 			}
@@ -184,68 +184,4 @@ func hasContent(tokens token.Tokens) bool {
 		}
 	}
 	return false
-}
-
-// A shape follows the nesting of a document from its tokens alone.
-type shape struct {
-	content bool // something came that is no comment
-	flow    int  // open brackets and braces
-	blocks  []block
-}
-
-// A block is a mapping or list in indented style that may still go on.
-type block struct {
-	column int
-	list   bool
-	keys   int
-}
-
-func (s *shape) add(t *token.Token) *fault {
-	switch t.Type {
-	case token.MappingStartType, token.SequenceStartType:
-		s.flow++
-	case token.MappingEndType, token.SequenceEndType:
-		s.flow = max(0, s.flow-1)
-	case token.SequenceEntryType:
-		if s.flow == 0 {
-			s.entry(t.Position.Column, true)
-		}
-	case token.MappingValueType:
-		if s.flow == 0 && t.Prev != nil {
-			s.entry(t.Prev.Position.Column, false)
-		}
-	default:
-		return nil
-	}
-	if s.flow+len(s.blocks) > MaxDepth {
-		return faultf("write the values with less nesting; no setting is nested like this",
-			"is nested more than %d levels deep", MaxDepth)
-	}
-	if n := len(s.blocks); n > 0 && s.blocks[n-1].keys > MaxKeys {
-		return tooManyKeys()
-	}
-	return nil
-}
-
-func tooManyKeys() *fault {
-	return faultf("remove those that are no settings", "is a mapping with more than %d keys", MaxKeys)
-}
-
-// entry closes the blocks that a key or dash at column ends, and counts it.
-func (s *shape) entry(column int, list bool) {
-	for n := len(s.blocks); n > 0; n-- {
-		// A list may stand at the column of the key that it belongs to.
-		top := &s.blocks[n-1]
-		if top.column < column || top.column == column && (top.list == list || list) {
-			break
-		}
-		s.blocks = s.blocks[:n-1]
-	}
-	if n := len(s.blocks); n == 0 || s.blocks[n-1].column != column || s.blocks[n-1].list != list {
-		s.blocks = append(s.blocks, block{column: column, list: list})
-	}
-	s.blocks[len(s.blocks)-1].keys++
-	if list {
-		s.blocks[len(s.blocks)-1].keys = 0 // lists may be as long as the file
-	}
 }
