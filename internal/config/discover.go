@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/tls"
-	"fmt"
 	"time"
 
 	"github.com/mintmark/mintmark/internal/route"
@@ -27,6 +26,9 @@ type Learn struct {
 const (
 	// minProbeInterval keeps a typing error from making probes a load.
 	minProbeInterval = time.Second
+	// maxPEMSize is the largest file of certificates or a key that is read. It
+	// stops a wrong path from filling the memory.
+	maxPEMSize = 1 << 20
 	// MaxLearned is the most entries that a learned list may have: 1.7 GB.
 	MaxLearned = 100_000_000
 )
@@ -42,7 +44,7 @@ func (c *checker) discover(f *FilePool, p *path) {
 		Interval: c.lasts(at.field("interval"), d.Interval, minProbeInterval, maxLifetime),
 		Cache:    d.Cache,
 	}
-	if !d.Probe && c.sound(at.field("probe")) {
+	if c.require(at.field("probe"), "write probe: true") && !d.Probe {
 		c.problem(at, "does not ask for probes, so it has no effect", "write probe: true, or remove it")
 	}
 	if sni := at.field("sni"); d.SNI != "" && c.sound(sni) {
@@ -72,9 +74,20 @@ func (c *checker) clientCertificate(d *FileDiscover, at *path) *tls.Certificate 
 		c.problem(at, "has one of cert and key, and they go together", "write both, or remove both")
 		return nil
 	}
-	pair, err := tls.LoadX509KeyPair(c.relative(d.Cert), c.relative(d.Key))
+	cert, err := readBounded(c.relative(d.Cert), maxPEMSize)
 	if err != nil {
-		c.problem(at.field("cert"), fmt.Sprintf("cannot be used: %v", err), "write the PEM files of a certificate and its private key")
+		c.problemf(at.field("cert"), "make the file readable, or write another path", "cannot be read: %v", err)
+	}
+	key, keyErr := readBounded(c.relative(d.Key), maxPEMSize)
+	if keyErr != nil {
+		c.problemf(at.field("key"), "make the file readable, or write another path", "cannot be read: %v", keyErr)
+	}
+	if err != nil || keyErr != nil {
+		return nil
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		c.problemf(at.field("cert"), "write the PEM files of a certificate and its private key", "cannot be used: %v", err)
 		return nil
 	}
 	return &pair

@@ -102,7 +102,7 @@ func (r *reference) section(t reflect.Type) {
 			later = append(later, "`"+setting(f)+"`")
 			continue
 		}
-		fmt.Fprintf(&r.out, "- **`%s`** (%s): %s\n", setting(f), kindOf(f), oneLine(r.comments[t.Name()+"."+f.Name]))
+		fmt.Fprintf(&r.out, "- **`%s`** (%s): %s\n", setting(f), kindOf(f), inOneLine(r.comments[t.Name()+"."+f.Name]))
 	}
 	if len(later) > 0 {
 		fmt.Fprintf(&r.out, "\nNames that later versions know and this one refuses: %s.\n", strings.Join(later, ", "))
@@ -112,11 +112,11 @@ func (r *reference) section(t reflect.Type) {
 // sentence turns the comment of a type, "A FileRoute is where ...", into one
 // for people who see no Go: "Where ...".
 func sentence(comment string) string {
-	_, said, _ := strings.Cut(oneLine(comment), " is ")
+	_, said, _ := strings.Cut(inOneLine(comment), " is ")
 	return strings.ToUpper(said[:1]) + said[1:]
 }
 
-func oneLine(comment string) string { return strings.Join(strings.Fields(comment), " ") }
+func inOneLine(comment string) string { return strings.Join(strings.Fields(comment), " ") }
 
 func kindOf(f reflect.StructField) string {
 	t := f.Type
@@ -186,7 +186,7 @@ func TestDefaultsAreDocumented(t *testing.T) {
 	checked := 0
 	for _, v := range []any{
 		new(config.File), new(config.FileListener), new(config.FileTimeouts), new(config.FilePool), new(config.FileHealth),
-		new(config.FileGroup), new(config.FileServer), new(config.FileBits),
+		new(config.FileGroup), new(config.FileServer), new(config.FileBits), new(config.FileDiscover), new(config.FileLearn),
 	} {
 		config.Defaults(v)
 		s := reflect.ValueOf(v).Elem()

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"strings"
+	"unicode"
+)
+
 // A report collects problems. The zero report is ready for use.
 type report struct {
 	problems []Problem
@@ -18,7 +23,22 @@ func (r *report) add(line int, p *path, reason, remedy string) {
 		r.more = true
 		return
 	}
-	r.problems = append(r.problems, Problem{Line: line, Path: p.String(), Reason: reason, Remedy: remedy})
+	r.problems = append(r.problems, Problem{Line: line, Path: p.String(), Reason: oneLine(reason), Remedy: oneLine(remedy)})
+}
+
+// oneLine makes sure of a message that may hold the words of others, such as
+// an error with a path in it: it stays one line that can be read.
+func oneLine(s string) string {
+	const most = 800 // bytes
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, s)
 }
 
 // full reports whether no more problems are shown.

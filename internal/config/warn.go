@@ -97,7 +97,7 @@ const maxSparse = 1.0 / (1 << 16)
 func (c *checker) warnSpaces(f *FilePool, pool *poolFacts) {
 	t := pool.config.Table
 	if t == nil {
-		if f.UnknownIDs == "refuse" && !c.opts.WithoutPlans && len(c.report.problems) == 0 {
+		if f.UnknownIDs == "refuse" && f.Discover == nil && !c.opts.WithoutPlans && len(c.report.problems) == 0 {
 			c.warnf(pool.path.field("unknown_ids"), "write balance, or give the servers ids", "nobody owns an ID, so everything is refused")
 		}
 		return

@@ -79,12 +79,7 @@ func (r *report) syntax(err error) {
 		message = at.GetMessage()
 		line = tokenLine(at.GetToken())
 	}
-	message = strings.Map(func(c rune) rune { // it may quote the file
-		if c < ' ' {
-			return ' '
-		}
-		return c
-	}, strings.ReplaceAll(message, "\t", "<tab>"))
+	message = strings.ReplaceAll(message, "\t", "<tab>")
 	r.add(line, nil, "is not valid YAML: "+message, syntaxRemedy(message))
 }
 
