@@ -55,10 +55,14 @@ func OpenAccessLog(path, format string) (*AccessLog, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newAccessLog(path, format, f), nil
+}
+
+func newAccessLog(path, format string, f *os.File) *AccessLog {
 	l := &AccessLog{path: path, format: format, file: f, done: make(chan struct{})}
 	l.wake.L = &l.mu
 	go l.writeLines()
-	return l, nil
+	return l
 }
 
 func openLog(path string) (*os.File, error) {

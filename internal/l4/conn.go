@@ -52,8 +52,9 @@ type conn struct {
 	observer       *tlshello.Observer // owned by down
 	outcome        tlshello.Outcome   // owned by down until it has ended
 
-	from, to endpoint     // client and server
-	up, down flow         // client to server, server to client
+	from, to endpoint // client and server
+	up, down flow     // client to server, server to client
+	idle     idleWatch
 	finished atomic.Int32 // flows that have ended, and did not end the connection
 
 	// how says how the connection ended. The first to know sets it.

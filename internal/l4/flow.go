@@ -124,11 +124,15 @@ func (f *flow) tryRead(fd uintptr) bool {
 	if f.bulk {
 		if f.pipe = f.pipes.get(); f.pipe != nil {
 			f.to, again, f.err = f.pipe.fill(fd)
-			if !again {
-				return true
+			if f.err != syscall.EINVAL { //nolint:errorlint // straight from the system call
+				if again {
+					f.drop()
+				}
+				return !again
 			}
+			// This kind of socket cannot be spliced; nothing was taken.
 			f.drop()
-			return false
+			f.pipes = nil
 		}
 		// No descriptors left for a pipe: copying needs none.
 	}

@@ -2,7 +2,6 @@ package l4
 
 import (
 	"sync"
-	"time"
 
 	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/tlshello"
@@ -13,21 +12,19 @@ func (c *conn) relay() {
 	c.forwarded = true
 	c.up = flow{src: &c.from, dst: &c.to, total: c.proxy.metrics.BytesIn}
 	c.down = flow{src: &c.to, dst: &c.from, total: c.proxy.metrics.BytesOut}
-	for _, f := range []*flow{&c.up, &c.down} {
-		f.buffers = &c.proxy.buffers
-		if f.src.raw != nil && f.dst.raw != nil {
-			f.pipes = &c.proxy.pipes
-		}
+	c.up.buffers, c.down.buffers = &c.proxy.buffers, &c.proxy.buffers
+	if c.from.raw != nil && c.to.raw != nil {
+		c.up.pipes, c.down.pipes = &c.proxy.pipes, &c.proxy.pipes
 	}
 	if c.settings.TLS && len(c.opening.candidates) > 0 {
 		c.observe(&c.opening.hello)
 	}
-	stopIdle := c.watchIdle()
+	c.idle.watch(c)
 	var wg sync.WaitGroup
 	wg.Go(c.runDown)
 	c.runUp()
 	wg.Wait()
-	stopIdle()
+	c.idle.stop()
 	c.how.CompareAndSwap(uint32(endNone), uint32(endDone))
 }
 
@@ -138,52 +135,3 @@ func (c *conn) flowEnded(f, other *flow, err *flowError) {
 	c.to.flush(lingerTime)
 	c.abort(how)
 }
-
-// progress is what changes when a byte moves: what the flows have handed to
-// the kernel, and what the kernel has not yet brought to the peers. A reader
-// that is slow enough takes only from the latter for a long time.
-type progress struct {
-	moved              int64
-	toClient, toServer int
-}
-
-func (c *conn) progress() progress {
-	return progress{
-		moved:    c.up.moved.Load() + c.down.moved.Load(),
-		toClient: c.from.queued(),
-		toServer: c.to.queued(),
-	}
-}
-
-// watchIdle ends the connection when nothing moves for the idle timeout. It
-// looks four times in that period whether anything has, so that moving costs
-// nothing but the addition that counts the bytes: no clock is read and no
-// deadline is set.
-func (c *conn) watchIdle() (stop func()) {
-	timeout := c.settings.IdleTimeout
-	if timeout <= 0 {
-		return func() {}
-	}
-	step := max(timeout/4, time.Millisecond)
-	seen, since := progress{}, time.Now()
-	var t *time.Timer
-	look := func() {
-		now := time.Now()
-		if p := c.progress(); p != seen {
-			seen, since = p, now
-		} else if now.Sub(since) >= timeout {
-			c.abort(endIdle)
-			return
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.cut {
-			t.Reset(step)
-		}
-	}
-	t = time.AfterFunc(never, look)
-	t.Reset(step) // only now, when t is known to look
-	return func() { t.Stop() }
-}
-
-const never = time.Duration(1<<63 - 1)

@@ -26,13 +26,10 @@ func testRetry(t *testing.T, f Factory) {
 	}
 	// A server that was connected to and then says no is not a failed
 	// connect: it may have acted on what it got.
-	r.serve("a")
-	r.dialer.with("a", func(context.Context) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		return ours, theirs.Close()
-	})
+	a := r.serve("a")
 	c := r.dial()
 	mustWrite(t, c, withPSK("a"))
+	reset(t, a.accept(t))
 	wantReset(t, c)
 	r.wantSample(`mintmark_connections_ended_total{end="server_reset",listener="front"}`, 1)
 	b.none(t)

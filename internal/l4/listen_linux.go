@@ -1,0 +1,54 @@
+package l4
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Keep-alive probes find peers that vanished without a word: after a minute
+// of silence, then every 15 seconds, given up after four.
+const (
+	keepAliveIdle     = 60 // seconds
+	keepAliveInterval = 15 // seconds
+	keepAliveCount    = 4
+)
+
+// ListenConfig returns how to open the sockets that Serve accepts from.
+//
+// Keep-alives are set on the listening socket, from which Linux hands them on
+// to each connection; the net package would set them on every connection, with
+// four system calls each. Multipath TCP is off: its sockets are slower to
+// accept and to splice, and clients that speak it are few.
+func ListenConfig() net.ListenConfig {
+	lc := net.ListenConfig{
+		KeepAlive: -1, // not by the net package
+		Control: func(network, _ string, raw syscall.RawConn) error {
+			if network == "unix" {
+				return nil
+			}
+			var err error
+			if e := raw.Control(func(fd uintptr) { err = setKeepAlive(int(fd)) }); e != nil {
+				return e
+			}
+			return err
+		},
+	}
+	lc.SetMultipathTCP(false)
+	return lc
+}
+
+func setKeepAlive(fd int) error {
+	for _, o := range []struct{ level, name, value int }{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveIdle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveInterval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
