@@ -174,13 +174,16 @@ func (c *chooser) randomTwo(q *query) *Server {
 		return c.least(q)
 	}
 	b := c.draw(q, a)
-	if b != nil && b.lighter(a) {
+	if b == nil {
+		return c.least(q)
+	}
+	if b.lighter(a) {
 		a, b = b, a
 	}
 	if q.claim(a) {
 		return a
 	}
-	if b != nil && q.claim(b) {
+	if q.claim(b) {
 		return b
 	}
 	return c.least(q)
@@ -190,11 +193,9 @@ func (c *chooser) randomTwo(q *query) *Server {
 const draws = 8
 
 // draw returns a random server, by weight, that is allowed and is not other;
-// nil when it has no luck.
+// nil when it has no luck, which is likely only where few servers take nearly
+// all of the weight or most servers are down.
 func (c *chooser) draw(q *query, other *Server) *Server {
-	if len(c.schedule) == 0 || other != nil && len(c.members) == 1 {
-		return nil
-	}
 	for range draws {
 		s := c.members[c.schedule[rand.IntN(len(c.schedule))]]
 		if s != other && q.allows(s) {
