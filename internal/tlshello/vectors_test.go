@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -21,4 +22,21 @@ func vector(t testing.TB, name string) []byte {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return hello
+}
+
+// vectorNames returns the names of all captures that consist of records.
+func vectorNames(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "clienthellos", "*.hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".hex")
+		if !strings.HasPrefix(name, "go-quic-") { // a message without records
+			names = append(names, name)
+		}
+	}
+	return names
 }
