@@ -245,12 +245,11 @@ func BenchmarkCompileOverlapping(b *testing.B) {
 
 // A benchRow is one line of the printed table.
 type benchRow struct {
-	name              string
-	rules             int
-	hit, miss         float64 // ns
-	index, all        float64 // bytes a rule
-	compile           time.Duration
-	compileAllocBytes uint64
+	name       string
+	rules      int
+	hit, miss  float64 // ns
+	index, all float64 // bytes a rule
+	compile    time.Duration
 }
 
 func benchTable(b *testing.B, name string, rules []Rule, hit, miss benchIDs) benchRow {

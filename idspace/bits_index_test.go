@@ -84,20 +84,25 @@ func TestWordTableTakesAllPositions(t *testing.T) {
 func TestWordHashSpreads(t *testing.T) {
 	t.Parallel()
 	const n = 1 << 14
-	for name, value := range map[string]func(i uint64) uint64{
-		"count":             func(i uint64) uint64 { return i },
-		"count in the head": func(i uint64) uint64 { return i << 50 },
-		"count in the middle": func(i uint64) uint64 {
-			return 0x4d4d<<48 | i<<24
-		},
-		"multiples": func(i uint64) uint64 { return i * 0x0101010101010101 },
-		"text":      func(i uint64) uint64 { return load256(fmt.Appendf(nil, "%08d", i))[0] },
-		"one bit":   func(i uint64) uint64 { return 1<<(i%64) ^ i/64<<20 },
+	for name, value := range map[string]func(i uint64) word256{
+		"count":               func(i uint64) word256 { return word256{i} },
+		"count in the head":   func(i uint64) word256 { return word256{i << 50} },
+		"count in the middle": func(i uint64) word256 { return word256{0x4d4d<<48 | i<<24} },
+		"multiples":           func(i uint64) word256 { return word256{i * 0x0101010101010101} },
+		"text":                func(i uint64) word256 { return load256(fmt.Appendf(nil, "%08d", i)) },
+		"long text":           func(i uint64) word256 { return load256(fmt.Appendf(nil, "server-%025d", i)) },
+		"equal words":         func(i uint64) word256 { return word256{i, i, i, i} },
+		"two counts":          func(i uint64) word256 { return word256{1: i % 128, 3: i / 128} },
+		"one bit":             func(i uint64) word256 { return word256{1<<(i%64) ^ i/64<<20} },
 	} {
 		for range 10 {
-			table := newWordTable(1, n, newWordHash())
+			words := len(word256{})
+			if value(n - 1)[3] == 0 {
+				words = 1
+			}
+			table := newWordTable(words, n, newWordHash())
 			for i := range uint64(n) {
-				key := word256{value(i)}
+				key := value(i)
 				table.insert(&key, 0)
 			}
 			longest, run := 0, 0

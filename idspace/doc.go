@@ -57,9 +57,9 @@
 //
 // Compile reports every problem at once, joined as [errors.Join] does, up to
 // [MaxProblems]: a [RuleError] for each mistake in a rule by itself, and an
-// OverlapError for each pair of rules that was seen to overlap. Of many rules
-// that overlap each other not every pair is listed, but every rule is that
-// overlaps a rule that is listed before it in the order of the space.
+// OverlapError for each pair of rules that was seen to overlap. Of rules that
+// overlap many others not every pair is listed, but of every pair at least one
+// rule is named.
 //
 // # Shares
 //
@@ -80,11 +80,11 @@
 //
 // Ranges of all lengths become intervals of 256-bit numbers, sorted. The last
 // interval that begins at or before the ID is found by interpolation: a node
-// spreads the intervals below it over at least as many buckets, and a bucket
+// spreads the intervals below it over about as many buckets, and a bucket
 // that is still crowded (the intervals cluster) is a node again, over the part
 // of the space that its intervals occupy. The depth depends on how the
 // intervals cluster, not on how many there are: 1 where they are spread
-// evenly, 2 to 5 for text.
+// evenly, 3 for a hundred thousand numbers in decimal digits.
 //
 // Bits rules are grouped by shape (offset, direction, length and mask), of
 // which there may be [MaxShapes]. Each shape is a hash table of its values,

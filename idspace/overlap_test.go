@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,6 +69,7 @@ func TestOverlapPairs(t *testing.T) {
 		{"range in range", ranges("10", "2f"), ranges("1234", "1235"), "1234"},
 		{"range of other length after the upper bound", ranges("10", "2f"), ranges("2fff", "3000"), "2fff"},
 		{"range of other length above", ranges("10", "2f"), ranges("3000", "3001"), "-"},
+		{"ranges of all bytes touch", ranges(strings.Repeat("10", 32), strings.Repeat("20", 32)), ranges(strings.Repeat("20", 32), strings.Repeat("30", 32)), strings.Repeat("20", 32)},
 		{"same ranges in other fields", in(ranges("10", "1f"), FieldTicket), in(ranges("10", "1f"), FieldCookie), "-"},
 		{"same ranges in one common field", in(ranges("10", "1f"), FieldTicket, FieldPSK), in(ranges("10", "1f"), FieldCookie, FieldPSK), "10"},
 		{"same ranges, one unbound", in(ranges("10", "1f"), FieldTicket), ranges("10", "1f"), "10"},
@@ -131,6 +133,25 @@ func TestOverlapPairs(t *testing.T) {
 	}
 }
 
+// TestOverlapOfLongRange puts short ranges into a long one: each is compared
+// with the long one, not with its neighbour.
+func TestOverlapOfLongRange(t *testing.T) {
+	t.Parallel()
+	var rules []Rule
+	for _, bounds := range []string{"1020", "1212", "1515", "1a2a", "2a2b", "2d2e"} {
+		b := unhex(t, bounds)
+		rules = append(rules, Rule{Owner: "a", Range: &Range{From: b[:1], To: b[1:]}})
+	}
+	_, err := Compile(rules)
+	var got [][2]int
+	for _, o := range overlapsOf(err) {
+		got = append(got, [2]int{o.First, o.Second})
+	}
+	if diff := cmp.Diff([][2]int{{0, 1}, {0, 2}, {0, 3}, {3, 4}}, got); diff != "" {
+		t.Errorf("pairs (-want +got):\n%s", diff)
+	}
+}
+
 // TestOverlapTwin compares what Compile says of two and of several random
 // rules with the twin.
 func TestOverlapTwin(t *testing.T) {
@@ -146,14 +167,16 @@ func TestOverlapTwin(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(test), rapid.MakeCheck(func(t *rapid.T) {
 			rules := rapid.SliceOfN(genRule(test.limits), test.rules, test.rules).Draw(t, "rules")
-			// reaches[i] says that rule i overlaps some other rule.
+			// reaches[i] says that rule i overlaps some other rule; pairs is which.
 			reaches := make([]bool, len(rules))
+			var pairs [][2]int
 			bad := false
 			for i := range rules {
 				bad = bad || twinListsTwice(rules[i])
 				for j := range i {
 					if twinOverlap(rules[i], rules[j], test.limits.reach()) {
 						reaches[i], reaches[j], bad = true, true, true
+						pairs = append(pairs, [2]int{i, j})
 					}
 				}
 			}
@@ -165,6 +188,11 @@ func TestOverlapTwin(t *testing.T) {
 			for _, o := range overlapsOf(err) {
 				checkWitness(t, rules, o)
 				named[o.First], named[o.Second] = true, true
+			}
+			for _, p := range pairs {
+				if !named[p[0]] && !named[p[1]] {
+					t.Fatalf("neither of rules %v is named: %v", p, err)
+				}
 			}
 			for i := range rules {
 				if len(rules) == 2 && reaches[i] != named[i] {

@@ -39,13 +39,10 @@ const (
 	bucketPosition = 1<<countShift - 1 // MaxEntries fits
 	// maxLeafRanges is how many bounds a bucket may hold before it becomes a
 	// node. Searching this many by halves touches as much memory as a node
-	// does, and there are far fewer nodes than with half as many.
+	// does, and there are far fewer nodes than with half as many. It also
+	// bounds the depth where bounds are spaced exponentially, so that bucket
+	// after bucket is crowded: a node of more takes 6 bits or more off.
 	maxLeafRanges = 32
-	// minNodeBits is the least log2 of the buckets that a node aims at. It
-	// bounds the depth where bounds are spaced exponentially, which makes
-	// bucket after bucket crowded: each level takes at least as many bits off
-	// the span of a word.
-	minNodeBits = 6
 )
 
 // newRangeIndex builds the index of entries, which are sorted and disjoint.
@@ -83,7 +80,7 @@ func (x *rangeIndex) addNode(lo, hi, word int) int {
 	}
 	base := x.from(lo, word)
 	span := x.from(hi-1, word) - base
-	shift := max(0, bits.Len64(span)-max(minNodeBits, bits.Len(uint(hi-lo))))
+	shift := max(0, bits.Len64(span)-bits.Len(uint(hi-lo)))
 	count := int(span>>shift) + 1
 	first := len(x.buckets)
 	position := len(x.nodes)
@@ -101,7 +98,7 @@ func (x *rangeIndex) addNode(lo, hi, word int) int {
 		x.buckets[first+b] = uint32(start) | uint32(i-start)<<countShift
 		if i-start > maxLeafRanges {
 			next := word
-			if shift == 0 { // all in the bucket agree in this word
+			if shift == 0 { // all in the bucket agree in this word: it need not be read again
 				next++
 			}
 			x.buckets[first+b] = childNode | uint32(x.addNode(start, i, next)) // fewer than entries

@@ -227,8 +227,47 @@ func TestLookupExponentialBounds(t *testing.T) {
 			}
 		}
 	}
-	if n, most := len(table.classes[0].ranges.buckets), 20*len(rules); n > most {
+	index := &table.classes[0].ranges
+	if n, most := len(index.buckets), 20*len(rules); n > most {
 		t.Errorf("%d ranges have %d buckets; want at most %d", len(rules), n, most)
+	}
+	// Each level takes 6 bits or more off the 256 of the bounds.
+	if n, most := index.depth(0), word256Bits/6; n > most {
+		t.Errorf("the index has %d levels; want at most %d", n, most)
+	}
+}
+
+// depth returns the number of levels from the node at that position on.
+func (x *rangeIndex) depth(node int) int {
+	deepest := 0
+	n := x.nodes[node]
+	for _, bucket := range x.buckets[n.first : n.first+n.count] {
+		if bucket >= childNode {
+			deepest = max(deepest, x.depth(int(bucket&^childNode)))
+		}
+	}
+	return 1 + deepest
+}
+
+// TestDepth pins how deep indexes of 100,000 ranges are, which is what lookups
+// cost: two reads from memory a level.
+func TestDepth(t *testing.T) {
+	t.Parallel()
+	texts := make([]Rule, 100_000)
+	for i := range texts {
+		text := fmt.Appendf(nil, "%08d", (uint64(i)*99_999_989+7)%100_000_000)
+		texts[i] = Rule{Owner: "a", Range: &Range{From: text, To: text}}
+	}
+	for name, test := range map[string]struct {
+		rules []Rule
+		most  int
+	}{
+		"even": {benchRanges(100_000), 1},
+		"text": {texts, 3},
+	} {
+		if got := mustCompile(t, test.rules).classes[0].ranges.depth(0); got > test.most {
+			t.Errorf("%s: the index has %d levels; want at most %d", name, got, test.most)
+		}
 	}
 }
 
