@@ -120,9 +120,13 @@ func (d *Daemon) newSnapshotWith(cfg *config.Config, prev *route.Snapshot, lists
 		s.Pools[pc.Name] = p
 	}
 	for _, lc := range cfg.Listeners {
-		l := &route.Listener{Name: lc.Name, Pool: s.Pools[lc.Pool]}
+		var routes []route.SNIRoute
 		for _, r := range lc.Routes {
-			l.Routes = append(l.Routes, route.SNIRoute{Pattern: r.SNI, Pool: s.Pools[r.Pool]})
+			routes = append(routes, route.SNIRoute{Pattern: r.SNI, Pool: s.Pools[r.Pool]})
+		}
+		l, err := route.NewListener(lc.Name, routes, s.Pools[lc.Pool])
+		if err != nil {
+			return nil, fmt.Errorf("building listener %s: %w", lc.Name, err)
 		}
 		s.Listeners[lc.Name] = l
 	}

@@ -52,6 +52,9 @@ func StartBalancer(tb testing.TB, binary, admin, text string) *Balancer {
 	return b
 }
 
+// File returns the path of a file beside the balancer's configuration.
+func (b *Balancer) File(name string) string { return filepath.Join(filepath.Dir(b.file), name) }
+
 // Start runs the balancer again after it was stopped or killed, and waits
 // until it is ready.
 func (b *Balancer) Start() {

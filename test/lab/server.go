@@ -21,6 +21,10 @@ type Server struct {
 	Addr string
 }
 
+// Stock, as the mark of a server, gives it no key file: it makes a key of its
+// own, with a random name, as it does for people who configured nothing.
+const Stock = ""
+
 // Sizes of the key files that stock servers read: a name of 16 bytes, and
 // the secrets.
 const (
@@ -52,7 +56,10 @@ func StartNginx(tb testing.TB, cert *Cert, name, mark string) *Server {
 	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
-	key := WriteFile(tb, dir, "ticket.key", ticketKey(tb, mark, longSecret))
+	key := ""
+	if mark != Stock {
+		key = fmt.Sprintf("ssl_session_ticket_key %s;", WriteFile(tb, dir, "ticket.key", ticketKey(tb, mark, longSecret)))
+	}
 	conf := WriteFile(tb, dir, "nginx.conf", fmt.Appendf(nil, `
 daemon off;
 worker_processes 2;
@@ -71,7 +78,7 @@ http {
 		ssl_protocols TLSv1.2 TLSv1.3;
 		ssl_certificate     %[3]s;
 		ssl_certificate_key %[4]s;
-		ssl_session_ticket_key %[5]s;
+		%[5]s
 		keepalive_timeout 0;
 		location / { return 200 "%[6]s $ssl_session_reused $ssl_protocol\n"; }
 	}
@@ -99,19 +106,58 @@ func StartOpenSSL(tb testing.TB, cert *Cert, name, prefix string, args ...string
 	return s
 }
 
+// StartStockOpenSSL runs `openssl s_server` with nothing but a certificate:
+// it mints tickets. More arguments are appended.
+func StartStockOpenSSL(tb testing.TB, cert *Cert, name string, args ...string) *Server {
+	tb.Helper()
+	addr := FreeAddr(tb)
+	args = append([]string{"s_server", "-accept", addr, "-cert", cert.CertFile, "-key", cert.KeyFile, "-www"}, args...)
+	s := &Server{Name: name, Addr: addr}
+	s.Process = start(tb, "openssl-"+name, exec.Command(program(tb, "openssl"), args...))
+	s.waitListening(addr)
+	return s
+}
+
+// StartNode runs an HTTPS server of Node.js with nothing but a certificate. It
+// answers with its name.
+func StartNode(tb testing.TB, cert *Cert, name string) *Server {
+	tb.Helper()
+	host, port := splitAddr(tb, FreeAddr(tb))
+	script := fmt.Sprintf(`
+const fs = require("fs");
+require("https").createServer({cert: fs.readFileSync(%q), key: fs.readFileSync(%q)}, (req, res) => {
+  res.setHeader("Connection", "close");
+  res.end(%q);
+}).listen(%s, %q);`, cert.CertFile, cert.KeyFile, name+"\n", port, host)
+	s := &Server{Name: name, Addr: host + ":" + port}
+	s.Process = start(tb, "node-"+name, exec.Command(program(tb, "node"), "-e", script))
+	s.waitListening(s.Addr)
+	return s
+}
+
 // StartHAProxy runs a HAProxy as Debian ships it, that terminates TLS with
 // tickets that begin with mark (hex), and answers with its name and "r" or
 // ".".
 func StartHAProxy(tb testing.TB, cert *Cert, name, mark string) *Server {
 	tb.Helper()
+	return StartHAProxyWith(tb, cert, name, mark)
+}
+
+// StartHAProxyWith is StartHAProxy with more words on the bind line.
+func StartHAProxyWith(tb testing.TB, cert *Cert, name, mark string, bind ...string) *Server {
+	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
-	// The last but one of three encrypts, and all of them decrypt.
-	var lines strings.Builder
-	for range 3 {
-		lines.WriteString(base64.StdEncoding.EncodeToString(ticketKey(tb, mark, longSecret)) + "\n")
+	options := ""
+	if mark != Stock {
+		// The last but one of three encrypts, and all of them decrypt.
+		var lines strings.Builder
+		for range 3 {
+			lines.WriteString(base64.StdEncoding.EncodeToString(ticketKey(tb, mark, longSecret)) + "\n")
+		}
+		options = "tls-ticket-keys " + WriteFile(tb, dir, "tickets", []byte(lines.String()))
 	}
-	keys := WriteFile(tb, dir, "tickets", []byte(lines.String()))
+	options = strings.Join(append([]string{options}, bind...), " ")
 	conf := WriteFile(tb, dir, "haproxy.cfg", fmt.Appendf(nil, `
 defaults
 	mode http
@@ -119,9 +165,9 @@ defaults
 	timeout connect 10s
 	timeout server 10s
 frontend lab
-	bind %s ssl crt %s tls-ticket-keys %s
+	bind %s ssl crt %s %s
 	http-request return status 200 content-type text/plain lf-string "%s %%[ssl_fc_is_resumed,iif(r,.)] %%[ssl_fc_protocol]\n"
-`, addr, cert.BothFile, keys, name))
+`, addr, cert.BothFile, options, name))
 	s := &Server{Name: name, Addr: addr}
 	s.Process = start(tb, "haproxy-"+name, exec.Command(program(tb, "haproxy"), "-db", "-f", conf))
 	s.waitListening(addr)
@@ -132,9 +178,19 @@ frontend lab
 // with mark (hex). It answers with its name.
 func StartApache(tb testing.TB, cert *Cert, name, mark string) *Server {
 	tb.Helper()
+	return StartApacheWith(tb, cert, name, mark)
+}
+
+// StartApacheWith is StartApache with more lines in its configuration.
+func StartApacheWith(tb testing.TB, cert *Cert, name, mark string, lines ...string) *Server {
+	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
-	key := WriteFile(tb, dir, "ticket48", ticketKey(tb, mark, shortSecret))
+	key := strings.Join(lines, "\n")
+	if mark != Stock {
+		key = fmt.Sprintf("SSLSessionTickets on\nSSLSessionTicketKeyFile %s\n",
+			WriteFile(tb, dir, "ticket48", ticketKey(tb, mark, shortSecret))) + key
+	}
 	WriteFile(tb, dir, "index.html", []byte(name+"\n"))
 	conf := WriteFile(tb, dir, "apache.conf", fmt.Appendf(nil, `
 ServerRoot %[1]s
@@ -154,8 +210,7 @@ DirectoryIndex index.html
 SSLEngine on
 SSLCertificateFile %[4]s
 SSLCertificateKeyFile %[5]s
-SSLSessionTickets on
-SSLSessionTicketKeyFile %[6]s
+%[6]s
 `, dir, ServerName, addr, cert.CertFile, cert.KeyFile, key))
 	// The workers change their user; they must reach the document.
 	chmod(tb, 0o755, dir, filepath.Dir(dir))
@@ -172,12 +227,15 @@ func StartLighttpd(tb testing.TB, cert *Cert, name, mark string) *Server {
 	tb.Helper()
 	dir := tb.TempDir()
 	host, port := splitAddr(tb, FreeAddr(tb))
-	now := time.Now()
-	stek := binary.NativeEndian.AppendUint32(nil, 0) // version
-	stek = binary.NativeEndian.AppendUint32(stek, uint32(now.Add(-time.Minute).Unix()))
-	stek = binary.NativeEndian.AppendUint32(stek, uint32(now.Add(24*time.Hour).Unix()))
-	stek = append(stek, ticketKey(tb, mark, longSecret)...)
-	keys := WriteFile(tb, dir, "stek", stek)
+	option := ""
+	if mark != Stock {
+		now := time.Now()
+		stek := binary.NativeEndian.AppendUint32(nil, 0) // version
+		stek = binary.NativeEndian.AppendUint32(stek, uint32(now.Add(-time.Minute).Unix()))
+		stek = binary.NativeEndian.AppendUint32(stek, uint32(now.Add(24*time.Hour).Unix()))
+		stek = append(stek, ticketKey(tb, mark, longSecret)...)
+		option = fmt.Sprintf("ssl.stek-file = %q", WriteFile(tb, dir, "stek", stek))
+	}
 	WriteFile(tb, dir, "index.html", []byte(name+"\n"))
 	conf := WriteFile(tb, dir, "lighttpd.conf", fmt.Appendf(nil, `
 server.document-root = "%[1]s"
@@ -188,8 +246,8 @@ server.max-keep-alive-requests = 0
 index-file.names = ( "index.html" )
 ssl.engine = "enable"
 ssl.pemfile = "%[4]s"
-ssl.stek-file = "%[5]s"
-`, dir, host, port, cert.BothFile, keys))
+%[5]s
+`, dir, host, port, cert.BothFile, option))
 	s := &Server{Name: name, Addr: host + ":" + port}
 	s.Process = start(tb, "lighttpd-"+name, exec.Command(program(tb, "lighttpd"), "-D", "-f", conf))
 	s.waitListening(s.Addr)
