@@ -59,8 +59,9 @@ func lingers(cause route.Cause) bool {
 	switch cause {
 	case CauseHelloTimeout, CauseClientClosed, CauseShutdown:
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // How long, and for how many bytes, a refused connection is read on so that

@@ -28,7 +28,7 @@ const (
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(p.accepting, cancel)()
+	defer context.AfterFunc(p.accepting, cancel)() //nolint:contextcheck // the Proxy's own end, not the caller's
 	defer context.AfterFunc(ctx, func() { interrupt(ln) })()
 	var wait time.Duration
 	for {

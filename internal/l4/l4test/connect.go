@@ -97,7 +97,7 @@ func testConnectFails(t *testing.T, f Factory) {
 // returns.
 func (r *rig) wantResetAtOnce() {
 	r.t.Helper()
-	c, err := net.Dial("tcp", r.addr.String())
+	c, err := r.tryDial()
 	if err != nil {
 		if !errors.Is(err, syscall.ECONNRESET) {
 			r.t.Fatal(err)

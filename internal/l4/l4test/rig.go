@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -140,7 +139,8 @@ func (r *rig) end(ln net.Listener) {
 // listen opens a socket that is closed with the test.
 func listen(t *testing.T, network, address string) net.Listener {
 	t.Helper()
-	ln, err := net.Listen(network, address)
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,33 +151,35 @@ func listen(t *testing.T, network, address string) net.Listener {
 // socketPath returns a path short enough for a unix socket.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "l4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return filepath.Join(dir, "s")
+	return filepath.Join(t.TempDir(), "s")
 }
 
 // dial connects a client to the rig; the connection is closed with the test.
 func (r *rig) dial() *net.TCPConn {
 	r.t.Helper()
-	c, err := net.Dial("tcp", r.addr.String())
+	c, err := r.tryDial()
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		r.t.Fatal(err)
-	}
 	return c.(*net.TCPConn)
+}
+
+// tryDial connects a client to the rig, for the caller to close.
+func (r *rig) tryDial() (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(r.t.Context(), r.addr.Network(), r.addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Now().Add(patience))
 }
 
 // samples scrapes the metrics: sample name with labels, to value.
 func (r *rig) samples() map[string]float64 {
 	rec := httptest.NewRecorder()
 	promhttp.HandlerFor(r.metrics.Registry(), promhttp.HandlerOpts{}).
-		ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+		ServeHTTP(rec, httptest.NewRequestWithContext(r.t.Context(), "GET", "/metrics", nil))
 	out := make(map[string]float64)
 	for line := range strings.Lines(rec.Body.String()) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "} ")

@@ -2,6 +2,7 @@ package l4test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -213,7 +214,7 @@ func (s *tlsServer) serveAll(t *testing.T) {
 func (s *tlsServer) answer(t *testing.T, raw net.Conn) {
 	_ = raw.SetDeadline(time.Now().Add(patience))
 	c := tls.Server(raw, s.config)
-	if err := c.Handshake(); err != nil {
+	if err := c.HandshakeContext(context.Background()); err != nil {
 		t.Errorf("server %s: %v", s.name, err)
 	} else if _, err := c.Write([]byte(s.name)); err != nil {
 		t.Errorf("server %s: %v", s.name, err)
