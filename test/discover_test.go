@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/internal/daemon"
 	"github.com/mintmark/mintmark/test/lab"
 )
 
@@ -237,5 +238,146 @@ func TestNamesAreKeptOnDisk(t *testing.T) {
 		if !strings.Contains(string(data), name) {
 			t.Errorf("the cache lacks %s:\n%s", name, data)
 		}
+	}
+}
+
+// statusOf asks a balancer how it is, as a person would.
+func statusOf(t *testing.T, b *lab.Balancer) daemon.Status {
+	t.Helper()
+	out, err := exec.Command(mintmark, "status", "-c", b.File("mintmark.yaml"), "--json").Output()
+	var s daemon.Status
+	if jsonErr := json.Unmarshal(out, &s); err != nil || jsonErr != nil {
+		t.Fatalf("mintmark status: %v, %v: %s", err, jsonErr, out)
+	}
+	return s
+}
+
+// The fault that really happens: one of three servers has a wrong key file. It
+// is found and named, it alone, on the wire with TLS 1.2 and by the probe with
+// TLS 1.3.
+func TestWrongKeyFileIsFound(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		version  uint16
+		discover string
+		field    string
+	}{
+		{"within ten TLS 1.2 connections", tls.VersionTLS12, "", "ticket"},
+		{"within one probe when all traffic is TLS 1.3", tls.VersionTLS13, "discover: {probe: true, sni: lab.test, interval: 2s}", "psk"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cert := lab.NewCert(t)
+			var list strings.Builder
+			for i, name := range []string{"a", "b", "c"} {
+				mark := fmt.Sprintf("4d4d000%d", i+1)
+				mints := mark
+				if name == "b" {
+					mints = "4d4d0001" // the key file of a
+				}
+				s := lab.StartNginx(t, cert, name, mints)
+				fmt.Fprintf(&list, "      - {name: %s, address: %q, ids: [{range: {from: %q, to: %q}}]}\n", name, s.Addr, mark, mark)
+			}
+			addr, admin := lab.FreeAddr(t), lab.FreeAddr(t)
+			b := lab.StartBalancer(t, mintmark, admin, fmt.Sprintf(`
+version: 1
+admin: {listen: %q}
+listeners:
+  - {name: web, listen: %q, protocol: tls, pool: web}
+pools:
+  - name: web
+    %s
+    servers:
+%s`, admin, addr, tt.discover, &list))
+			for range 9 { // three on each server
+				if _, err := lab.NewGoClient(cert, tt.version).Connect(addr); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lab.Eventually(t, 10*time.Second, "status names the server with the wrong key file", func() bool {
+				for _, s := range statusOf(t, b).Pools[0].Servers {
+					if s.Name == "b" {
+						return s.ForeignMints > 0 && s.Examples[0].Owner == "a"
+					}
+				}
+				return false
+			})
+			for _, s := range statusOf(t, b).Pools[0].Servers {
+				if s.Name != "b" && s.ForeignMints != 0 {
+					t.Errorf("server %s has %d foreign mints; want none", s.Name, s.ForeignMints)
+				}
+			}
+			m := b.Metrics()
+			if n := m.Sum("mintmark_foreign_mints_total", map[string]string{"pool": "web", "server": "b", "field": tt.field}); n == 0 {
+				t.Errorf("mintmark_foreign_mints_total of b in field %s is 0", tt.field)
+			}
+			if n, all := m.Sum("mintmark_foreign_mints_total", map[string]string{"server": "b"}), m.Sum("mintmark_foreign_mints_total", nil); n != all {
+				t.Errorf("%v of %v foreign mints are counted for b; want all", n, all)
+			}
+		})
+	}
+}
+
+// Stateful session IDs have no mark. A pool that learns sends them home all
+// the same, for as long as its list remembers.
+func TestLearnedSessionIDsComeHome(t *testing.T) {
+	t.Parallel()
+	const clients, rounds = 10, 6
+	cert := lab.NewCert(t)
+	var list strings.Builder
+	for _, name := range []string{"a", "b", "c"} {
+		s := lab.StartHAProxyWith(t, cert, name, lab.Stock, "no-tls-tickets")
+		fmt.Fprintf(&list, "      - {name: %s, address: %q}\n", name, s.Addr)
+	}
+	admin := lab.FreeAddr(t)
+	r := &replica{routed: lab.FreeAddr(t), control: lab.FreeAddr(t)}
+	config := fmt.Sprintf(`
+version: 1
+admin: {listen: %q}
+listeners:
+  - {name: routed, listen: %q, protocol: tls, pool: routed}
+  - {name: control, listen: %q, protocol: tls, pool: control}
+pools:
+  - name: routed
+    learn: {max_entries: 1000, lifetime: 1h}
+    servers:
+%s
+  - name: control
+    servers:
+%s`, admin, r.routed, r.control, &list, &list)
+	r.Balancer = lab.StartBalancer(t, mintmark, admin, config)
+	routed := &crowd{addr: func(r *replica) string { return r.routed }}
+	control := &crowd{addr: func(r *replica) string { return r.control }}
+	for range clients {
+		routed.clients = append(routed.clients, lab.NewOpenSSLClient(t, cert, "-tls1_2"))
+		control.clients = append(control.clients, lab.NewOpenSSLClient(t, cert, "-tls1_2"))
+	}
+	shuffle := rand.New(rand.NewPCG(1, 2))
+	for round := range rounds + 1 {
+		if round == rounds/2 {
+			before := r.Metrics().Sum("mintmark_config_last_reload_success_timestamp_seconds", nil)
+			r.Reload(config) // what was learned survives a reload
+			lab.Eventually(t, 10*time.Second, "the file is reloaded", func() bool {
+				return r.Metrics().Sum("mintmark_config_last_reload_success_timestamp_seconds", nil) != before
+			})
+		}
+		for _, i := range shuffle.Perm(clients) {
+			routed.visit(t, i, r, "TLSv1.2", round == 0)
+		}
+		for _, i := range shuffle.Perm(clients) {
+			control.visit(t, i, r, "TLSv1.2", round == 0)
+		}
+	}
+	t.Logf("%d of %d resumed, by round robin %d", routed.resumed, routed.attempts, control.resumed)
+	if routed.resumed != routed.attempts {
+		t.Errorf("%d of %d sessions came home; declined:\n%s", routed.resumed, routed.attempts, strings.Join(routed.declined, "\n"))
+	}
+	if 2*control.resumed > control.attempts+6 {
+		t.Errorf("round robin found %d of %d: this test shows nothing", control.resumed, control.attempts)
+	}
+	decided := map[string]string{"pool": "routed", "routed_by": "learned"}
+	if n := r.Metrics().Sum("mintmark_decisions_total", decided); n != clients*rounds {
+		t.Errorf("%v connections were routed by learned; want %d", n, clients*rounds)
 	}
 }

@@ -17,6 +17,7 @@ func commands() []*command {
 		serveCommand(),
 		checkCommand(),
 		explainCommand(),
+		statusCommand(),
 		probeCommand(),
 		demoCommand(),
 		versionCommand(),

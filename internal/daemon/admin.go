@@ -79,6 +79,7 @@ func (d *Daemon) adminHandler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.Registry(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", d.serveReady)
+	mux.HandleFunc("GET /status", d.serveStatus)
 	return mux
 }
 

@@ -60,6 +60,7 @@ type Daemon struct {
 	log     *slog.Logger
 	monitor *backend.Monitor
 	prober  *discover.Runner
+	watch   *learn.Watch
 	metrics *metrics.Set
 	failed  chan error // capacity 1: the first failure ends Run, later ones have nothing to add
 
@@ -74,6 +75,7 @@ type Daemon struct {
 	inherited inherited
 	layouts   map[route.PoolName]discover.Layout // what the probes found
 	lists     map[route.PoolName]*learn.List
+	probes    map[serverKey]probeSeen
 	stopping  bool
 
 	serving  sync.WaitGroup // accept loops
@@ -97,13 +99,17 @@ func New(cfg Config) *Daemon {
 		failed:    make(chan error, 1),
 		listeners: make(map[route.ListenerName]*listener),
 		layouts:   make(map[route.PoolName]discover.Layout),
+		probes:    make(map[serverKey]probeSeen),
 	}
 	d.monitor = backend.NewMonitor(backend.Config{
 		Logger:   cfg.Logger,
 		OnChange: d.serverChanged,
 		OnDial:   d.metrics.ServerDialed,
 	})
-	d.prober = discover.NewRunner(discover.Config{Logger: cfg.Logger, Dial: d.dialProbe, OnChange: d.discovered})
+	d.prober = discover.NewRunner(discover.Config{
+		Logger: cfg.Logger, Dial: d.dialProbe, OnChange: d.discovered, OnResult: d.probedOnce,
+	})
+	d.watch = learn.NewWatch(learn.WatchConfig{Names: d.prober, Foreign: d.metrics.ForeignMint, Logger: cfg.Logger})
 	d.notReady.Store(new("waiting for the first round of health checks"))
 	return d
 }

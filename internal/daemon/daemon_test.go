@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -46,10 +47,11 @@ func greeter(t *testing.T, name string) string {
 }
 
 // freeAddr returns an address that was free a moment ago, on a loopback
-// address that other tests of this machine do not use.
+// address drawn at random, so that nobody else takes it in between.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	host := fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
+	ln, err := net.Listen("tcp", host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/discover"
 	"github.com/mintmark/mintmark/internal/learn"
+	"github.com/mintmark/mintmark/internal/probe"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -81,7 +82,11 @@ func (d *Daemon) discovered(pool route.PoolName, l discover.Layout) {
 // their own keep those. Servers that were found to share a key become a group,
 // unless they are in one already.
 func withLayout(pc route.PoolConfig, l discover.Layout, log *slog.Logger) (route.PoolConfig, error) {
-	if pc.Table != nil || len(l.Rules) == 0 {
+	if pc.Table != nil {
+		return pc, nil
+	}
+	pc.Discovered = true
+	if len(l.Rules) == 0 {
 		return pc, nil
 	}
 	pc.Servers = slices.Clone(pc.Servers)
@@ -158,6 +163,38 @@ func (d *Daemon) learnedList(cfg *config.Config, pool route.PoolName) *learn.Lis
 		return d.lists[pool]
 	}
 	return learn.New(learn.Config{MaxEntries: o.MaxEntries, Lifetime: o.Lifetime})
+}
+
+// probedOnce is told of each probe.
+func (d *Daemon) probedOnce(s *route.Server, r *probe.Result, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := serverKey{s.Pool.Config.Name, s.Config.Name}
+	seen := probeSeen{err: err}
+	if r != nil {
+		seen.layout, seen.name = r.Layout, r.Name
+		if before := d.probes[k]; before.layout != r.Layout && !r.Layout.Routable() {
+			d.log.Warn("a server mints nothing to route by", "pool", k.pool, "server", k.server, "layout", string(r.Layout), "advice", r.Advice())
+		}
+		// The server of the snapshot in force: a probe may outlive a reload.
+		if p := d.snapshot.Load().Pools[k.pool]; p != nil && p.Server(k.server) != nil {
+			d.watch.Probed(p.Server(k.server), r)
+		}
+	}
+	d.probes[k] = seen
+}
+
+// A serverKey names a server in all of the configuration.
+type serverKey struct {
+	pool   route.PoolName
+	server route.ServerName
+}
+
+// probeSeen is what the last probe of a server found.
+type probeSeen struct {
+	layout probe.Layout
+	name   []byte
+	err    error
 }
 
 // waitFirstRound waits until each server was checked and probed once.

@@ -220,6 +220,12 @@ func (d *Daemon) swap(s *route.Snapshot) {
 	d.snapshot.Store(s)
 	d.monitor.Update(s)
 	d.metrics.Update(s)
+	d.watch.Update(s)
+	for k := range d.probes {
+		if p := s.Pools[k.pool]; p == nil || p.Server(k.server) == nil {
+			delete(d.probes, k)
+		}
+	}
 }
 
 // commitListener gives the listener its new settings; old is nil for a new one.
@@ -301,6 +307,7 @@ func (d *Daemon) settingsOf(l *listener, to *route.Listener) *l4.Settings {
 		ConnectTimeout: lc.ConnectTimeout,
 		IdleTimeout:    lc.IdleTimeout,
 		MaxConnections: lc.MaxConnections,
+		Witness:        d.watch,
 	}
 	if l.accessLog != nil {
 		s.AccessLog = l.accessLog

@@ -51,6 +51,7 @@ type conn struct {
 	forwarded      bool
 	observer       *tlshello.Observer // owned by down
 	outcome        tlshello.Outcome   // owned by down until it has ended
+	offered        []route.Candidate  // copies, for the witness; nil in pools that are not watched
 
 	from, to endpoint // client and server
 	up, down flow     // client to server, server to client

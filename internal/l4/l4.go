@@ -41,6 +41,8 @@ type Settings struct {
 	// AccessLog. The line is JSON if the writer has a method JSON() bool that
 	// returns true, else text.
 	AccessLog io.Writer
+	// Witness is told what servers do with IDs; nil: nobody is.
+	Witness Witness
 }
 
 // Defaults and limits.

@@ -81,10 +81,16 @@ type settings struct {
 	Settings
 	pools map[*route.Pool]*metrics.Pool
 	json  bool // the access log wants JSON
+	// watched are the pools that the witness watches.
+	watched map[*route.Pool]bool
 }
 
 func newSettings(from *Settings, m *metrics.Listener) *settings {
-	s := &settings{Settings: *from, pools: make(map[*route.Pool]*metrics.Pool)}
+	s := &settings{
+		Settings: *from,
+		pools:    make(map[*route.Pool]*metrics.Pool),
+		watched:  make(map[*route.Pool]bool),
+	}
 	if s.HelloTimeout <= 0 {
 		s.HelloTimeout = DefaultHelloTimeout
 	}
@@ -100,6 +106,9 @@ func newSettings(from *Settings, m *metrics.Listener) *settings {
 	for i := range s.Listener.Routes {
 		p := s.Listener.Routes[i].Pool
 		s.pools[p] = m.Pool(p)
+	}
+	for p := range s.pools {
+		s.watched[p] = s.Witness != nil && s.Witness.Watches(p)
 	}
 	return s
 }

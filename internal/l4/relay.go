@@ -16,7 +16,7 @@ func (c *conn) relay() {
 	if c.from.raw != nil && c.to.raw != nil {
 		c.up.pipes, c.down.pipes = &c.proxy.pipes, &c.proxy.pipes
 	}
-	if c.settings.TLS && len(c.opening.candidates) > 0 {
+	if c.settings.TLS && (len(c.opening.candidates) > 0 || c.settings.watched[c.pool]) {
 		c.observe(&c.opening.hello)
 	}
 	c.idle.watch(c)
@@ -65,7 +65,12 @@ func (c *conn) observe(h *tlshello.Hello) {
 	if !ok {
 		o = new(tlshello.Observer) // alloc: kept for the next
 	}
-	o.Start(h)
+	if c.settings.watched[c.pool] {
+		c.remember()
+		o.StartMints(h)
+	} else {
+		o.Start(h)
+	}
 	c.observer = o
 	c.down.watch = func(b []byte) bool { // alloc: one for a connection with an ID
 		if !o.Feed(b) {
@@ -86,6 +91,9 @@ func (c *conn) observed() {
 	}
 	c.observer = nil
 	c.outcome = o.Outcome()
+	if c.settings.watched[c.pool] {
+		c.testify(o)
+	}
 	c.proxy.observers.Put(o)
 	switch c.outcome {
 	case tlshello.OutcomeAccepted, tlshello.OutcomeDeclined:

@@ -49,6 +49,9 @@ type PoolConfig struct {
 	// Table finds the owners of IDs, which are names of Servers or Groups.
 	// nil: there are no spaces.
 	Table *idspace.Table
+	// Discovered says that Table was read off the servers, or will be: it
+	// says what they mint and not what they should.
+	Discovered bool
 	// Learned knows IDs that servers were seen to assign. nil: the pool does
 	// not learn.
 	Learned LearnedList
