@@ -3,6 +3,7 @@ package test
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -194,7 +195,7 @@ func TestProbeSaysThatTicketsAreOff(t *testing.T) {
 		remedy string
 	}{{haproxy, "no-tls-tickets"}, {apache, "SSLSessionTickets on"}} {
 		out, err := exec.Command(mintmark, "probe", tt.server.Addr, "--sni", lab.ServerName, "--json").Output()
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
 			t.Errorf("%s: probe ended with %v; want exit status 1", tt.server.Name, err)
 		}
 		var got struct {

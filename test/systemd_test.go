@@ -160,7 +160,7 @@ func listenNotices(t *testing.T) *notices {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.conn.Close() })
+	t.Cleanup(func() { _ = n.conn.Close() })
 	return n
 }
 

@@ -107,7 +107,7 @@ func askStatus(ctx context.Context, network, address string) (daemon.Status, err
 	if err != nil {
 		return s, fmt.Errorf("asking the balancer: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return s, fmt.Errorf("asking the balancer: it answered %s", resp.Status)
 	}

@@ -48,7 +48,7 @@ func TestNearest(t *testing.T) {
 	t.Parallel()
 	settings := []string{"name", "address", "group", "weight", "max_connections", "draining", "ids", "share", "number"}
 	for word, want := range map[string]string{
-		"addres": "address", "addresss": "address", "Name": "name", "nmae": "name", "wieght": "weight", "maxconn": "max_connections",
+		"addrss": "address", "addresss": "address", "Name": "name", "naem": "name", "wieght": "weight", "maxconn": "max_connections",
 		"max-connections": "max_connections", "drain": "draining", "id": "ids", "groups": "group",
 		"backend": "", "certificate": "", "": "",
 	} {

@@ -81,7 +81,7 @@ func (d *Daemon) discovered(pool route.PoolName, l discover.Layout) {
 // withLayout gives pc the spaces that were discovered: pools with spaces of
 // their own keep those. Servers that were found to share a key become a group,
 // unless they are in one already.
-func withLayout(pc route.PoolConfig, l discover.Layout, log *slog.Logger) (route.PoolConfig, error) {
+func withLayout(pc route.PoolConfig, l discover.Layout, logger *slog.Logger) (route.PoolConfig, error) {
 	if pc.Table != nil {
 		return pc, nil
 	}
@@ -102,7 +102,7 @@ func withLayout(pc route.PoolConfig, l discover.Layout, log *slog.Logger) (route
 			renamed[found] = idspace.Owner(group)
 			owners[idspace.Owner(group)] = true
 		} else {
-			log.Warn("servers share a ticket key, and are not one group: their shared names are not used",
+			logger.Warn("servers share a ticket key, and are not one group: their shared names are not used",
 				"pool", pc.Name, "servers", members)
 		}
 	}

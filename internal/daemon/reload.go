@@ -230,20 +230,20 @@ func (d *Daemon) swap(s *route.Snapshot) {
 
 // commitListener gives the listener its new settings; old is nil for a new one.
 func (d *Daemon) commitListener(c *change, lc *config.Listener, old *listener) *listener {
-	log := c.logs[lc.Name]
+	access := c.logs[lc.Name]
 	if old == nil {
-		l := &listener{name: lc.Name, config: lc, accessLog: log, sockets: make(map[socketKey]*socket)}
+		l := &listener{name: lc.Name, config: lc, accessLog: access, sockets: make(map[socketKey]*socket)}
 		l.proxy = l4.New(l4.Config{Logger: d.log, Dialer: d.monitor, Metrics: d.metrics}, d.settingsOf(l, c.snapshot.Listeners[lc.Name]))
 		return l
 	}
 	before := old.accessLog
-	old.config, old.accessLog = lc, log
+	old.config, old.accessLog = lc, access
 	old.proxy.Update(d.settingsOf(old, c.snapshot.Listeners[lc.Name]))
-	if before != nil && before != log {
+	if before != nil && before != access {
 		_ = before.Close()
 	}
-	if log != nil {
-		if err := log.Reopen(); err != nil {
+	if access != nil {
+		if err := access.Reopen(); err != nil {
 			d.log.Error("reopening the access log, the open file stays", "listener", lc.Name, "error", err)
 		}
 	}

@@ -123,7 +123,7 @@ func duplicate(ln net.Listener) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("duplicating socket %v: %w", ln.Addr(), err)
 	}
-	defer file.Close() //nolint:errcheck // FileListener made its own copy
+	defer file.Close()
 	dup, err := net.FileListener(file)
 	if err != nil {
 		return nil, fmt.Errorf("duplicating socket %v: %w", ln.Addr(), err)

@@ -105,7 +105,7 @@ func (c *client) try(ctx context.Context, address string) (server string, resume
 	if err != nil {
 		return "", false, err
 	}
-	defer raw.Close() //nolint:errcheck // nothing is left to send
+	defer raw.Close()
 	deadline, _ := ctx.Deadline()
 	_ = raw.SetDeadline(deadline)
 	t := tls.Client(raw, c.config)

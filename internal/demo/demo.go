@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("making a folder for the demo: %w", err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the system's temporary folder harms nobody
+	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()

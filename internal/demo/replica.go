@@ -119,7 +119,7 @@ func (r *replica) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // closed by the caller, or below
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func freePorts(ctx context.Context, n int) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
 		}
-		defer ln.Close() //nolint:errcheck // all stay open until all are found, so that they differ
+		defer ln.Close()
 		all = append(all, ln.Addr().String())
 	}
 	return all, nil

@@ -165,7 +165,7 @@ func (r *replica) family(ctx context.Context, name string) (*dto.MetricFamily, e
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // it was only read
+	defer body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(body)
 	if err != nil {

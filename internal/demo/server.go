@@ -86,7 +86,7 @@ func (s *server) serve(ctx context.Context, cert tls.Certificate) {
 			return // closed with ctx
 		}
 		conns.Go(func() {
-			defer c.Close() //nolint:errcheck // the client has what it came for
+			defer c.Close()
 			_ = c.SetDeadline(time.Now().Add(connectionTimeout))
 			t := tls.Server(c, cfg)
 			if t.HandshakeContext(ctx) == nil {

@@ -21,10 +21,8 @@ type witness struct {
 	hash uint64 // of the whole ticket
 }
 
-var witnessSeed = maphash.MakeSeed()
-
-func witnessOf(ticket []byte) *witness {
-	w := &witness{hash: maphash.Bytes(witnessSeed, ticket)}
+func witnessOf(seed maphash.Seed, ticket []byte) *witness {
+	w := &witness{hash: maphash.Bytes(seed, ticket)}
 	w.n = copy(w.head[:], ticket)
 	return w
 }

@@ -36,13 +36,13 @@ type cacheName struct {
 
 // load reads the names of an earlier run. A file that cannot be read costs
 // one round of probes, so it is logged and passed over.
-func (n *Names) load(path string, log *slog.Logger) {
+func (n *Names) load(path string, logger *slog.Logger) {
 	if path == "" {
 		return
 	}
 	err := n.read(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("reading the names that were discovered before", "file", path, "error", err)
+		logger.Warn("reading the names that were discovered before", "file", path, "error", err)
 	}
 }
 
@@ -80,7 +80,7 @@ func (n *Names) read(path string) error {
 
 // save writes the names, all or nothing. Names stand in the clear in every
 // resuming hello, so the file is no secret.
-func (n *Names) save(path string, log *slog.Logger) {
+func (n *Names) save(path string, logger *slog.Logger) {
 	if path == "" {
 		return
 	}
@@ -91,7 +91,7 @@ func (n *Names) save(path string, log *slog.Logger) {
 		}
 	}
 	if err := writeFile(path, f); err != nil {
-		log.Warn("keeping the discovered names for a restart", "file", path, "error", err)
+		logger.Warn("keeping the discovered names for a restart", "file", path, "error", err)
 	}
 }
 
@@ -104,7 +104,7 @@ func writeFile(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // gone already when the rename worked
+	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(append(data, '\n'))
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err

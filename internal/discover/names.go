@@ -288,7 +288,8 @@ func (n *Names) Layout() Layout {
 			if bytes.HasPrefix(all[j].prefix, a.prefix) {
 				dropped[i], dropped[j] = true, true
 				out.Alarms = append(out.Alarms, Alarm{
-					a.prefix, []route.ServerName{route.ServerName(a.owner), route.ServerName(all[j].owner)},
+					a.prefix,
+					[]route.ServerName{route.ServerName(a.owner), route.ServerName(all[j].owner)},
 					"the name of one begins with the name of the other",
 				})
 			}

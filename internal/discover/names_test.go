@@ -2,6 +2,7 @@ package discover
 
 import (
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,7 @@ func TestLayoutAlwaysCompiles(t *testing.T) {
 
 func TestLearnFromAcceptedTickets(t *testing.T) {
 	t.Parallel()
+	seed := maphash.MakeSeed()
 	newLoop := func() *loop {
 		l := newLoop(&Config{}, Pool{Lifetime: time.Hour})
 		l.names.Saw("a", []byte("aaaa"), FromProbe, epoch)
@@ -163,13 +165,13 @@ func TestLearnFromAcceptedTickets(t *testing.T) {
 	t.Run("two different tickets make a name", func(t *testing.T) {
 		t.Parallel()
 		l := newLoop()
-		if l.learn("a", witnessOf([]byte("newX-first"))) {
+		if l.learn("a", witnessOf(seed, []byte("newX-first"))) {
 			t.Error("one ticket was enough")
 		}
-		if l.learn("a", witnessOf([]byte("newX-first"))) {
+		if l.learn("a", witnessOf(seed, []byte("newX-first"))) {
 			t.Error("the same ticket twice was enough")
 		}
-		if !l.learn("a", witnessOf([]byte("newX-second"))) {
+		if !l.learn("a", witnessOf(seed, []byte("newX-second"))) {
 			t.Error("two tickets were not enough")
 		}
 		if got, want := spell(l.names.Layout()), "a: aaaa\nb: bbbb\na: newX\n"; got != want {
@@ -179,14 +181,14 @@ func TestLearnFromAcceptedTickets(t *testing.T) {
 	t.Run("a live name of another server is never taken", func(t *testing.T) {
 		t.Parallel()
 		l := newLoop()
-		if l.learn("b", witnessOf([]byte("aaaa-1"))) || l.learn("b", witnessOf([]byte("aaaa-2"))) {
+		if l.learn("b", witnessOf(seed, []byte("aaaa-1"))) || l.learn("b", witnessOf(seed, []byte("aaaa-2"))) {
 			t.Error("the name of a was bound to b")
 		}
 	})
 	t.Run("a server of which nothing is known learns nothing", func(t *testing.T) {
 		t.Parallel()
 		l := newLoop()
-		if l.learn("c", witnessOf([]byte("cccc-1"))) || l.learn("c", witnessOf([]byte("cccc-2"))) {
+		if l.learn("c", witnessOf(seed, []byte("cccc-1"))) || l.learn("c", witnessOf(seed, []byte("cccc-2"))) {
 			t.Error("a name of unknown length was bound")
 		}
 	})
@@ -194,7 +196,7 @@ func TestLearnFromAcceptedTickets(t *testing.T) {
 		t.Parallel()
 		l := newLoop()
 		for i := range 1000 {
-			l.learn("a", witnessOf(fmt.Appendf(nil, "%04d-x", i)))
+			l.learn("a", witnessOf(seed, fmt.Appendf(nil, "%04d-x", i)))
 		}
 		if n := len(l.watch["a"].seen); n != maxSuspicions {
 			t.Errorf("%d suspicions; want %d", n, maxSuspicions)

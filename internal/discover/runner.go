@@ -3,6 +3,7 @@ package discover
 import (
 	"context"
 	"crypto/tls"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -57,7 +58,8 @@ type Config struct {
 // A Runner probes the servers of all pools that ask for it. Its methods are
 // safe for concurrent use.
 type Runner struct {
-	cfg Config
+	cfg  Config
+	seed maphash.Seed // of the hashes by which accepted tickets are told apart
 
 	mu    sync.Mutex
 	ctx   context.Context // of Run; nil before. Loops that Update makes live under it.
@@ -70,7 +72,7 @@ func NewRunner(cfg Config) *Runner {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{cfg: cfg, pools: make(map[route.PoolName]*loop)}
+	return &Runner{cfg: cfg, seed: maphash.MakeSeed(), pools: make(map[route.PoolName]*loop)}
 }
 
 // Run probes until ctx ends and every probe has ended.
@@ -156,7 +158,7 @@ func (r *Runner) Accepted(pool route.PoolName, server route.ServerName, ticket [
 	if len(ticket) < probe.MinName {
 		return
 	}
-	r.send(pool, event{server: server, accepted: witnessOf(ticket)})
+	r.send(pool, event{server: server, accepted: witnessOf(r.seed, ticket)})
 }
 
 func (r *Runner) send(pool route.PoolName, e event) {

@@ -63,12 +63,15 @@ func TestForeignMints(t *testing.T) {
 		{"random session IDs are no sign of anything", 0, nil, []mint{{"a", sid, "xxxx1"}, {"a", sid, "bbbb1"}}, nil},
 		{
 			"but they are from one that minted in its space before", 0, nil,
-			[]mint{{"a", sid, "aaaa1"}, {"a", sid, "xxxx1"}}, map[route.ServerName]uint64{"a": 1},
+			[]mint{{"a", sid, "aaaa1"}, {"a", sid, "xxxx1"}},
+			map[route.ServerName]uint64{"a": 1},
 		},
 		{"and from one with a space for them", idspace.Fields(sid), nil, []mint{{"a", sid, "xxxx1"}}, map[route.ServerName]uint64{"a": 1}},
 		{
 			"what was read off the servers is not held against them", 0,
-			func(c *route.PoolConfig) { c.Discovered = true }, []mint{{"a", ticket, "xxxx1"}}, nil,
+			func(c *route.PoolConfig) { c.Discovered = true },
+			[]mint{{"a", ticket, "xxxx1"}},
+			nil,
 		},
 		{"a pool without spaces", 0, func(c *route.PoolConfig) { c.Table = nil }, []mint{{"a", ticket, "xxxx1"}}, nil},
 	}

@@ -145,7 +145,7 @@ func collect(ctx context.Context, cfg *Config, version uint16) (tickets []Ticket
 	if err != nil {
 		return nil, false, err
 	}
-	defer raw.Close() //nolint:errcheck // nothing is left to send
+	defer raw.Close()
 	p := &purse{conn: raw, version: version, readBy: time.Now().Add(cfg.Timeout)}
 	t := tls.Client(raw, clientConfig(cfg, version, p))
 	_ = raw.SetDeadline(p.readBy) // a connection that has no deadlines ends with ctx
@@ -164,7 +164,7 @@ func collect(ctx context.Context, cfg *Config, version uint16) (tickets []Ticket
 	}
 	p.wait(answerWait)
 	if _, err := fmt.Fprintf(t, "HEAD / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host(cfg.SNI)); err != nil {
-		return nil, false, nil //nolint:nilerr // it shook hands and then hung up: a server without tickets
+		return nil, false, nil
 	}
 	read(t)
 	return p.take(), true, nil

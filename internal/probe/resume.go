@@ -19,7 +19,7 @@ func Resume(ctx context.Context, cfg Config, t Ticket) (accepted bool, err error
 	if err != nil {
 		return false, err
 	}
-	defer raw.Close() //nolint:errcheck // nothing is left to send
+	defer raw.Close()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
 	_ = raw.SetDeadline(time.Now().Add(cfg.Timeout))

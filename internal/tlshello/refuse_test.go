@@ -24,7 +24,7 @@ func refusal(t *testing.T, input []byte) (*tlshello.Error, int) {
 			return nil, n
 		}
 		if e, ok := errors.AsType[*tlshello.Error](err); ok {
-			if again := p.Parse(input, &h); again != error(e) {
+			if again := p.Parse(input, &h); !errors.Is(again, e) {
 				t.Errorf("after a refusal with %v the next call returned %v", e, again)
 			}
 			return e, n

@@ -39,6 +39,7 @@ func (o *Observer) beginMessage(kind byte) {
 		} else {
 			o.settle(OutcomeDeclined)
 		}
+	default:
 	}
 	if o.state == stateTicket && kind == messageNewSessionTicket {
 		o.keep = ticketHeaderLen + MaxTicket

@@ -21,8 +21,8 @@ type Server struct {
 	Addr string
 }
 
-// Stock, as the mark of a server, gives it no key file: it makes a key of its
-// own, with a random name, as it does for people who configured nothing.
+// Stock is the mark of a server that is given no key file: it makes a key of
+// its own, with a random name, as it does for people who configured nothing.
 const Stock = ""
 
 // Sizes of the key files that stock servers read: a name of 16 bytes, and
