@@ -17,6 +17,7 @@ func commands() []*command {
 		serveCommand(),
 		checkCommand(),
 		explainCommand(),
+		planCommand(),
 		statusCommand(),
 		probeCommand(),
 		demoCommand(),
