@@ -121,6 +121,9 @@ func explain(e *env, operand string, f explainFlags) error {
 	if err := markDown(pool, f.down); err != nil {
 		return err
 	}
+	if cfg.Discover[pool.Config.Name] != nil && pool.Config.Table == nil {
+		x.Notes = append(x.Notes, "the spaces of this pool are what probes find, and only a running balancer has asked the servers")
+	}
 	x.decide(pool, cfg.Schemes[pool.Config.Name], m, facts)
 	return x.print(e.stdout, f.asJSON)
 }

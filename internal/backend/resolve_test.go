@@ -334,7 +334,7 @@ func TestIsName(t *testing.T) {
 		"10.0.0.1:1": false, "[::1]:1": false, "[fe80::1%eth0]:1": false, "unix:/x": false,
 		"localhost:1": true, "a.example:1": true,
 	} {
-		a, err := route.ParseAddress(address)
+		a, err := parseAddress(address)
 		if err != nil {
 			t.Fatal(err)
 		}

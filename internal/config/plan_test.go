@@ -136,7 +136,8 @@ func TestPlanAndFile(t *testing.T) {
 		{
 			"a server gone whose IDs may be left", idspace.SchemeRanges, "      - {name: a, address: \"127.0.0.1:9001\", share: 2}\n", onlyA,
 			"7: pools[0].plan_file: the plan still routes the IDs of \"b\", which is being retired, and the pool has no such server or group; " +
-				"keep it in the file with share: 0 and draining: true until the plan has dropped its space",
+				"keep it in the file with share: 0 and draining: true while IDs of it may be left; " +
+				"when none is, run `mintmark plan -c DIR/mintmark.yaml --pool web --dead b`",
 		},
 		{
 			"a server that retires", idspace.SchemeRanges,

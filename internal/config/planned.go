@@ -133,7 +133,8 @@ func (c *checker) planOwners(t *idspace.Table, f *FilePool, p *path) {
 	at := p.field("plan_file")
 	for _, owner := range t.Owners() {
 		if !known[owner] && !c.report.has(at) {
-			c.problemf(at, "keep it in the file with share: 0 and draining: true until the plan has dropped its space",
+			c.problemf(at, fmt.Sprintf("keep it in the file with share: 0 and draining: true while IDs of it may be left; when none is, run `%s --dead %s`",
+				c.planCommand(f), spellKey(string(owner))),
 				"the plan still routes the IDs of %s, which is being retired, and the pool has no such server or group",
 				quote(string(owner)))
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/l4"
 )
 
 // A socketKey names a listening socket by what it is bound to.
@@ -86,7 +87,7 @@ func sameAddress(a net.Addr, k socketKey) bool {
 // listen binds k. A unix socket file that nobody listens on, left by a
 // process that was killed, is replaced; one that answers is not.
 func listen(ctx context.Context, k socketKey) (net.Listener, error) {
-	var lc net.ListenConfig
+	lc := l4.ListenConfig()
 	ln, err := lc.Listen(ctx, k.network, k.address)
 	if err == nil || k.network != "unix" || !removeStale(ctx, k.address) {
 		return ln, err

@@ -22,7 +22,7 @@ func (r *Result) Advice() []string {
 	case LayoutOpaque:
 		out = append(out,
 			"The tickets of this server have no stable byte: nothing in them names it.",
-			"Go's crypto/tls mints such tickets; give its tls.Config a WrapSession that puts a mark in front (package mint).")
+			"Go's crypto/tls mints such tickets: give its tls.Config a WrapSession that puts a mark in front (docs/guides/go.md has the lines).")
 	case LayoutNone:
 		out = append(out,
 			"This server sent no ticket: there is nothing to route by.",

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"bytes"
-	"crypto/tls"
 	"encoding/binary"
 )
 
@@ -152,6 +151,3 @@ func isGnuTLS(id []byte) bool {
 	}
 	return int(binary.BigEndian.Uint16(id[at:])) == len(id)-at-2-mac
 }
-
-// VersionName returns the name of a TLS version as people write it.
-func VersionName(v uint16) string { return tls.VersionName(v) }
