@@ -99,7 +99,7 @@ func (s FieldSet) String() string {
 		return "any"
 	}
 	var names []string
-	for f := FieldNone; f < 16; f++ {
+	for f := range Field(16) {
 		if s&(1<<f) != 0 {
 			names = append(names, f.String())
 		}

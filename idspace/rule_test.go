@@ -49,7 +49,7 @@ func TestFieldSetString(t *testing.T) {
 
 func TestFieldNames(t *testing.T) {
 	t.Parallel()
-	for f := FieldNone; f < fieldCount; f++ {
+	for f := range fieldCount {
 		got, ok := ParseField(f.String())
 		if want := f != FieldNone; ok != want || got != f {
 			t.Errorf("ParseField(%q) = %v, %v; want %v, %v", f.String(), got, ok, f, want)

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,16 +26,16 @@ func TestTally(t *testing.T) {
 		{"rise and fall of less than one are one", true, true, 0, -1, "-+-+", "DUDU"},
 	} {
 		tally := tally{up: c.start, settled: c.settled}
-		got := ""
+		var got strings.Builder
 		for _, r := range c.results {
 			before := tally.up
 			if changed := tally.count(r == '+', c.rise, c.fall); changed != (tally.up != before) {
 				t.Errorf("%s: count said changed %v, and up went from %v to %v", c.name, changed, before, tally.up)
 			}
-			got += map[bool]string{true: "U", false: "D"}[tally.up]
+			got.WriteString(map[bool]string{true: "U", false: "D"}[tally.up])
 		}
-		if got != c.want {
-			t.Errorf("%s: results %s: got states %s; want %s", c.name, c.results, got, c.want)
+		if got.String() != c.want {
+			t.Errorf("%s: results %s: got states %s; want %s", c.name, c.results, got.String(), c.want)
 		}
 	}
 }

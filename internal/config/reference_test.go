@@ -61,8 +61,7 @@ func (r *reference) find(t reflect.Type, place string) {
 	if len(r.places[t]) > 1 {
 		return
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		at := setting(f)
 		if place != "" {
 			at = place + "." + at
@@ -96,8 +95,7 @@ func (r *reference) section(t reflect.Type) {
 	}
 	fmt.Fprintf(&r.out, "\n## %s\n\n%s\n\n", title, sentence(r.comments[t.Name()]))
 	var later []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Type == reflect.TypeFor[*config.Later]() {
 			later = append(later, "`"+setting(f)+"`")
 			continue
@@ -281,5 +279,5 @@ How values are written:
 - **Anchors, aliases and merge keys** (` + "`&name`, `*name`, `<<: *name`" + `) save repetition.
   Tags and several documents in one file are refused.
 
-A file has at most 8 MiB, which is enough for some 140,000 rules.
+A file has at most 8 MiB, which is enough for 100,000 rules.
 `

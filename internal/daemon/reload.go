@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 
 	"github.com/mintmark/mintmark/internal/config"
@@ -137,9 +138,7 @@ func (d *Daemon) newSnapshotWith(cfg *config.Config, prev *route.Snapshot, lists
 func (d *Daemon) prepareSockets(ctx context.Context, c *change) error {
 	open := make(map[socketKey]*socket)
 	for _, l := range d.listeners {
-		for k, s := range l.sockets {
-			open[k] = s
-		}
+		maps.Copy(open, l.sockets)
 	}
 	for _, lc := range c.cfg.Listeners {
 		for _, a := range lc.Listen {

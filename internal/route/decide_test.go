@@ -97,7 +97,7 @@ func check(t *testing.T, cases []decisionCase) {
 			if c.facts != nil {
 				c.facts(f)
 			}
-			for _, n := range strings.Fields(c.exclude) {
+			for n := range strings.FieldsSeq(c.exclude) {
 				f.Exclude = append(f.Exclude, p.Server(ServerName(n)))
 			}
 			explained, steps := p.ExplainSteps(c.ids, f)
