@@ -270,3 +270,22 @@ listeners: [{name: web, listen: *nobody, protocol: tls, pool: web}]
 	_, err := config.Parse("x.yaml", []byte(data), config.Options{})
 	checkProblems(t, data, err)
 }
+
+// TestMissingValues: a thousand settings without a value are as many problems;
+// more are one.
+func TestMissingValues(t *testing.T) {
+	t.Parallel()
+	for name, item := range map[string]string{
+		"items":  "  -\n",
+		"keys":   "  - a:\n",
+		"commas": "  - {a: , b, c}\n",
+	} {
+		want := "has more than 1000 settings and list items without a value"
+		for n, more := range map[int]bool{config.MaxMissing/3 - 1: false, config.MaxMissing + 1: true} {
+			_, err := config.Parse("x.yaml", []byte("listeners:\n"+strings.Repeat(item, n)), config.Options{})
+			if got := strings.Contains(fmt.Sprint(err), want); got != more {
+				t.Errorf("%d %s: got %.300v; want %q in it: %v", n, name, err, want, more)
+			}
+		}
+	}
+}

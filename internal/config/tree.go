@@ -116,15 +116,10 @@ func (p *path) resolve(root *node) *node {
 	if p.index < 0 {
 		return n.lookup(p.key)
 	}
-	switch {
-	case n == nil:
+	if n == nil || n.kind != kindList || p.index >= len(n.items) {
 		return nil
-	case n.kind == kindList && p.index < len(n.items):
-		return n.items[p.index]
-	case n.kind != kindList && p.index == 0:
-		return n // a list of one may be written without brackets
 	}
-	return nil
+	return n.items[p.index]
 }
 
 // line returns the line of the value that p leads to or, if there is none, of
