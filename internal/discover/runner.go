@@ -306,8 +306,10 @@ func (l *loop) round(ctx context.Context, servers []*route.Server) {
 			continue
 		}
 		l.results[s.Config.Name] = found[i]
-		if Usable(found[i]) && l.names.Saw(s.Config.Name, found[i].Name, FromProbe, now) {
-			news = true
+		for _, name := range found[i].Names {
+			if l.names.Saw(s.Config.Name, name, FromProbe, now) {
+				news = true
+			}
 		}
 	}
 	known := func(name route.ServerName) bool {

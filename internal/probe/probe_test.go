@@ -196,6 +196,14 @@ func TestJudge(t *testing.T) {
 		{"session IDs with a prefix", [][]byte{
 			append([]byte("SRV7"), random(28)...), append([]byte("SRV7"), random(28)...), append([]byte("SRV7"), random(28)...),
 		}, LayoutPrefix},
+		{"a key that changes during the probe", [][]byte{
+			append([]byte("first-name-of-16"), random(60)...), append([]byte("first-name-of-16"), random(60)...),
+			append([]byte("other-name-of-16"), random(60)...), append([]byte("other-name-of-16"), random(60)...),
+		}, LayoutKeyName},
+		{"a name that only one ticket has is none", [][]byte{
+			append([]byte("first-name-of-16"), random(60)...), append([]byte("first-name-of-16"), random(60)...),
+			append([]byte("other-name-of-16"), random(60)...),
+		}, LayoutOpaque},
 		{"one is shorter than a name", [][]byte{[]byte("abc"), []byte("abcd1"), []byte("abcd2")}, LayoutOpaque},
 	}
 	for _, tt := range tests {
@@ -206,6 +214,9 @@ func TestJudge(t *testing.T) {
 				r.Samples[0].Tickets = append(r.Samples[0].Tickets, Ticket{ID: id})
 			}
 			r.judge()
+			if n := len(r.Names); n > 1 && (string(r.Name) != "other-name-of-16" || n != 2) {
+				t.Errorf("got names %q, the last %q; want both and the second", r.Names, r.Name)
+			}
 			if r.Layout != tt.layout {
 				t.Errorf("got %s (stable %d, name %x); want %s", r.Layout, r.Stable, r.Name, tt.layout)
 			}

@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // A Layout says how a server's tickets are built, as far as routing goes.
@@ -34,9 +35,13 @@ type Result struct {
 	Samples []Sample
 	// Layout is that of the tickets of both versions.
 	Layout Layout
-	// Name is the bytes, MinName to MaxName, that all tickets begin with; nil
-	// unless the layout is routable.
+	// Name is the bytes, MinName to MaxName, that the last tickets begin with,
+	// nil unless the layout is routable: what the server mints now.
 	Name []byte
+	// Names is all names that were seen, Name last. There are several when a
+	// server changed its key during the probe, or balances over processes
+	// with keys of their own.
+	Names [][]byte
 	// Stable is how many bytes all tickets have in common, not capped.
 	Stable int
 }
@@ -72,14 +77,49 @@ func (r *Result) judge() {
 	r.Stable = commonPrefix(ids)
 	switch {
 	case len(ids) >= minTickets && r.Stable >= MaxName:
-		r.Layout, r.Name = LayoutKeyName, bytes.Clone(ids[0][:MaxName])
+		r.Layout, r.Names = LayoutKeyName, [][]byte{bytes.Clone(ids[0][:MaxName])}
 	case len(ids) >= minTickets && r.Stable >= MinName:
-		r.Layout, r.Name = LayoutPrefix, bytes.Clone(ids[0][:r.Stable])
+		r.Layout, r.Names = LayoutPrefix, [][]byte{bytes.Clone(ids[0][:r.Stable])}
+	case keyNames(ids) != nil:
+		r.Layout, r.Names = LayoutKeyName, keyNames(ids)
 	case allOfLength(ids, statefulLength):
 		r.Layout = LayoutStateful
 	default:
 		r.Layout = LayoutOpaque
 	}
+	if n := len(r.Names); n > 0 {
+		r.Name = r.Names[n-1]
+	}
+}
+
+// maxKeyNames is how many names one probe may find. A server with a new name
+// for each ticket has none that is worth keeping.
+const maxKeyNames = 4
+
+// keyNames returns the names of tickets that have different ones, in the order
+// in which they were last seen; nil when any of them stands alone. That two
+// tickets begin with the same 16 bytes by chance does not happen.
+func keyNames(ids [][]byte) [][]byte {
+	count := make(map[[MaxName]byte]int)
+	var names [][]byte
+	for _, id := range ids {
+		if len(id) < MaxName {
+			return nil
+		}
+		k := [MaxName]byte(id)
+		count[k]++
+		names = slices.DeleteFunc(names, func(n []byte) bool { return bytes.Equal(n, k[:]) })
+		names = append(names, k[:])
+	}
+	if len(names) > maxKeyNames {
+		return nil
+	}
+	for _, n := range count {
+		if n < 2 {
+			return nil
+		}
+	}
+	return names
 }
 
 // distinct drops repeated tickets: a server that gives the same one twice

@@ -85,6 +85,9 @@ func (c *count) visit(client *lab.GoClient, r *replica, known *bool) {
 	switch {
 	case err != nil && (before%2 == 1 || r.epoch.Load() != before):
 		c.interrupted.Add(1)
+		// crypto/tls throws the session of a broken handshake away, so the
+		// next connection may have none to offer.
+		*known = false
 	case err != nil:
 		c.fault("%v", err)
 	default:
