@@ -178,3 +178,25 @@ func TestMintedTeachesTheList(t *testing.T) {
 		}
 	}
 }
+
+// The list is an overlay: whatever it holds, what the rules decide stays.
+func TestFloodedListChangesNoRule(t *testing.T) {
+	t.Parallel()
+	list := New(Config{MaxEntries: 1000, Lifetime: time.Hour})
+	p := poolOf(t, 0, func(c *route.PoolConfig) { c.Learned = list })
+	sid := idspace.FieldSessionID
+	for i := range 100_000 {
+		list.Learn(sid, fmt.Appendf(nil, "xxxx%08d", i), "c")
+	}
+	list.Learn(sid, []byte("aaaa-owned"), "c")
+	for id, want := range map[string]string{
+		"aaaa-owned":   "a mint",    // although the list says c
+		"aaaa-other":   "a mint",    // the list does not know it
+		"xxxx00099999": "c learned", // no rule does
+	} {
+		d := p.Explain([]route.Candidate{{Field: sid, ID: []byte(id)}}, &route.Facts{})
+		if got := fmt.Sprint(d.Server.Config.Name, " ", d.RoutedBy); got != want {
+			t.Errorf("%s: got %s; want %s", id, got, want)
+		}
+	}
+}
