@@ -113,7 +113,7 @@ const (
 	// sealedServers is how many server numbers a sealed plan gives out. It is
 	// far below the 2^32 there are, so that a mark under one key does not pass
 	// for one under another, and the table of all numbers has a bound.
-	sealedServers = 1 << 20
+	sealedServers = 1 << 16
 
 	// MaxPlanMembers is how many members a plan can have. It keeps a plan that
 	// was asked for by mistake from becoming a document that no machine loads.

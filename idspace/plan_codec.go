@@ -159,19 +159,29 @@ func parsePlan(data []byte) (*Plan, error) {
 	return p, nil
 }
 
-// explainJSON adds to an error of the decoder where it is.
+// explainJSON says where in data an error of the decoder is.
 func explainJSON(data []byte, err error) error {
-	at := int64(-1)
+	line := func(offset int64) int {
+		return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
+	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		at = e.Offset
+		return fmt.Errorf("line %d: %w", line(e.Offset), e)
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		at = e.Offset
+		what := "the document"
+		if e.Field != "" {
+			what = fmt.Sprintf("the field %q", e.Field)
+		}
+		return fmt.Errorf("line %d: %s cannot be %s %s", line(e.Offset), what, article(e.Value), e.Value)
 	}
-	if at < 0 || at > int64(len(data)) {
-		return err
+	return err
+}
+
+func article(noun string) string {
+	if strings.HasPrefix(noun, "a") || strings.HasPrefix(noun, "o") {
+		return "an"
 	}
-	return fmt.Errorf("line %d: %w", 1+bytes.Count(data[:at], []byte("\n")), err)
+	return "a"
 }
 
 // plan returns the plan of d, which may be none.

@@ -6,8 +6,10 @@ import (
 )
 
 // A ReserveError says that the reserve of a generation does not hold what the
-// members need. The remedy is to open a generation: its size is divided anew.
+// members need. The remedy for ranges and bits is to open a generation, which
+// is divided anew; server numbers are the same in all generations of sealed.
 type ReserveError struct {
+	Kind SchemeKind
 	// Generation is the number of the generation.
 	Generation uint64
 	// Owners are the members that lack values, sorted by name.
@@ -22,8 +24,15 @@ func (e *ReserveError) Error() string {
 	if n := len(e.Owners); n > 1 {
 		who = fmt.Sprintf("%d members (%q is one) need", n, e.Owners[0])
 	}
-	return fmt.Sprintf("the reserve of generation %d is used up: %s %d more values and %d are left; open a new generation",
-		e.Generation, who, e.Need, e.Free)
+	return fmt.Sprintf("the reserve of generation %d is used up: %s %d more values and %d are left; %s",
+		e.Generation, who, e.Need, e.Free, e.remedy())
+}
+
+func (e *ReserveError) remedy() string {
+	if e.Kind == SchemeSealed {
+		return "use smaller shares"
+	}
+	return "open a new generation"
 }
 
 // A SlotError says that all slots are taken, so that no generation can open.

@@ -111,7 +111,7 @@ func (f *fitting) grow(needs []need, free []run) error {
 		if f.mayWait {
 			return nil
 		}
-		err := &ReserveError{Generation: f.g.number, Need: wanted, Free: left}
+		err := &ReserveError{Kind: f.plan.scheme.Kind, Generation: f.g.number, Need: wanted, Free: left}
 		for _, n := range lacking {
 			err.Owners = append(err.Owners, n.owner)
 		}

@@ -215,7 +215,7 @@ func nextPlan(prev *idspace.Plan, f planFlags, pool *route.PoolConfig, scheme co
 // planHint says what to do about a plan that cannot be made.
 func planHint(err error, f planFlags, pool route.PoolName) error {
 	again := fmt.Sprintf("mintmark plan -c %s --pool %s", f.file, pool)
-	if _, ok := errors.AsType[*idspace.ReserveError](err); ok {
+	if r, ok := errors.AsType[*idspace.ReserveError](err); ok && r.Kind != idspace.SchemeSealed {
 		return withHint(err, "open a wider generation, old IDs are still routed: `%s --open-generation`", again)
 	}
 	if s, ok := errors.AsType[*idspace.SlotError](err); ok {
