@@ -13,7 +13,7 @@
 // I/O, and does not judge what the server can judge itself. It refuses what
 // is malformed, and what a server might read differently from us, because
 // then a connection would go where its ID does not belong;
-// docs/adr/0002-hello-strictness.md says where that line runs.
+// docs/adr/0007-hello-strictness.md says where that line runs.
 //
 // # Invariants
 //

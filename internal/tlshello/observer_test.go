@@ -332,6 +332,7 @@ var observerTests = []struct {
 	},
 	{"a fatal alert alone", offersPSK, hellotest.Record(hellotest.TypeAlert, []byte{2, 40}), observation{Selected: -1}},
 	{"nothing", offersPSK, nil, observation{Selected: -1}},
+	{"nothing, and nothing offered", offersNothing, nil, observation{Selected: -1}},
 	{"an HTTP answer", offersPSK, []byte("HTTP/1.1 400 Bad Request\r\n"), observation{Done: true, Selected: -1}},
 	{"application data first", offersPSK, appData, observation{Done: true, Selected: -1}},
 	{"a record too long for TLS", offersPSK, []byte{22, 3, 3, 0xff, 0xff}, observation{Done: true, Selected: -1}},
@@ -469,6 +470,11 @@ func TestObserverReadsMalformedServerHellos(t *testing.T) {
 		if !got.Done || got.Outcome != tlshello.OutcomeUnknown && !noExtensions {
 			t.Errorf("%d of %d bytes: done %t, %v; want true, unknown", n, len(whole), got.Done, got.Outcome)
 		}
+	}
+	long := append(slices.Clone(whole), 0)
+	long[3]++
+	if got, _ := observe(t, &h, true, serverRecords(long), 1000); !got.Done || got.Outcome != tlshello.OutcomeUnknown {
+		t.Errorf("a byte after the extensions: done %t, %v; want true, unknown", got.Done, got.Outcome)
 	}
 	for name, e := range map[string]hellotest.Extension{
 		"supported_versions of three bytes": {Type: 43, Data: []byte{3, 4, 0}},
