@@ -64,15 +64,21 @@ func (e *endpoint) awaitReset(expected func() bool) error {
 	return err
 }
 
-// flush waits until the kernel has sent what was written to e, but no longer
-// than limit. A reset would throw away what still waits.
-func (e *endpoint) flush(limit time.Duration) {
+// flush waits until the kernel has sent what was written to e: a reset throws
+// away what still waits. It gives up when the peer has taken nothing for
+// patience, and returns at once when the socket is closed.
+func (e *endpoint) flush(patience time.Duration) {
 	if e.raw == nil || e.tcp == nil {
 		return
 	}
-	const pause = 10 * time.Millisecond // on the way out of a broken connection
-	for deadline := time.Now().Add(limit); unsent(e.raw) > 0 && time.Now().Before(deadline); {
-		time.Sleep(pause)
+	const first, longest = 5 * time.Millisecond, 100 * time.Millisecond
+	pause, left, since := first, unsent(e.raw), time.Now()
+	for left > 0 && time.Since(since) < patience {
+		time.Sleep(pause) // only on the way out of a broken connection
+		pause = min(2*pause, longest)
+		if n := unsent(e.raw); n != left {
+			left, since = n, time.Now()
+		}
 	}
 }
 

@@ -1,10 +1,13 @@
 package l4_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"github.com/mintmark/mintmark/internal/l4"
 	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
+	"github.com/mintmark/mintmark/internal/tlshello"
 )
 
 // A scriptedListener returns the errors of a script, then waits for its end.
@@ -116,6 +120,47 @@ func TestServeEndsWhileWaiting(t *testing.T) {
 			t.Errorf("Serve ended after %v; want when its context did", took)
 		}
 	})
+}
+
+// TestMaxConnectionsHelloThere refuses a client whose hello has arrived before
+// it is accepted, as it is when the accept loop is busy. The alert must not be
+// overtaken by a reset.
+func TestMaxConnectionsHelloThere(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	first, second := connect(t, ln.Addr().String()), connect(t, ln.Addr().String())
+	if _, err := second.Write(normalHello()); err != nil {
+		t.Fatal(err)
+	}
+	m := metrics.New("")
+	p := l4.New(l4.Config{Metrics: m}, &l4.Settings{Listener: onePool(t), TLS: true, MaxConnections: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Serve(ctx, ln) }()
+	got, err := io.ReadAll(second)
+	if want := tlshello.AppendAlert(nil, tlshello.AlertInternalError); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the client read %x, then %v; want the alert %x and the end", got, err, want)
+	}
+	active := &m.Listener("front").Active
+	for deadline := time.Now().Add(10 * time.Second); active.Load() != 1; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are active; want the first", active.Load())
+		}
+	}
+	// The socket is closed now. Had that been with a reset, this would fail.
+	if _, err := second.Write([]byte("x")); err != nil {
+		t.Errorf("writing after the end: %v", err)
+	}
+	_ = first.Close()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.Drain(t.Context())
 }
 
 // TestServeLeavesSocketOpen holds that Serve gives back a socket that can go

@@ -3,9 +3,7 @@ package l4test
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"hash"
 	"io"
 	"net"
 	"sync"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/idspace"
-	"github.com/mintmark/mintmark/internal/l4"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -105,86 +102,6 @@ func testHalfClose(t *testing.T, f Factory) {
 	})
 }
 
-// testReset resets from each side.
-func testReset(t *testing.T, f Factory) {
-	t.Run("client", func(t *testing.T) {
-		r := start(t, f, tcp(t))
-		a := r.serve("a")
-		c, s := r.pair(a, []byte("request"))
-		reset(t, c)
-		wantReset(t, s)
-		r.wantSample(`mintmark_connections_ended_total{end="client_reset",listener="front"}`, 1)
-	})
-	t.Run("server", func(t *testing.T) {
-		r := start(t, f, tcp(t))
-		a := r.serve("a")
-		c, s := r.pair(a, []byte("request"))
-		reset(t, s)
-		wantReset(t, c)
-		r.wantSample(`mintmark_connections_ended_total{end="server_reset",listener="front"}`, 1)
-	})
-}
-
-// testResetAfterHalfClose resets from a side that has ended its stream before:
-// nobody reads from it any more, and yet the reset must be noticed.
-func testResetAfterHalfClose(t *testing.T, f Factory) {
-	t.Run("client", func(t *testing.T) {
-		r := start(t, f, tcp(t))
-		a := r.serve("a")
-		c, s := r.pair(a, []byte("request"))
-		closeWrite(t, c)
-		wantEnd(t, s, nil)
-		reset(t, c)
-		// The end of the stream was read already: only writing shows it.
-		eventually(t, func() error { return wantBroken(s) })
-	})
-	t.Run("server", func(t *testing.T) {
-		r := start(t, f, tcp(t))
-		a := r.serve("a")
-		c, s := r.pair(a, []byte("request"))
-		closeWrite(t, s)
-		wantEnd(t, c, nil)
-		reset(t, s)
-		r.wantSample(`mintmark_connections_ended_total{end="server_reset",listener="front"}`, 1)
-		eventually(t, func() error { return wantBroken(c) })
-	})
-}
-
-// wantBroken returns nil once writing fails.
-func wantBroken(c net.Conn) error {
-	if _, err := c.Write([]byte("x")); err == nil {
-		return fmt.Errorf("writing still works")
-	}
-	return nil
-}
-
-// testAnswerBeforeReset lets the server answer and reset while the client
-// still sends, as servers do that refuse a request early. What the server sent
-// arrives, and then the reset.
-func testAnswerBeforeReset(t *testing.T, f Factory) {
-	r := start(t, f, tcp(t))
-	a := r.serve("a")
-	c, s := r.pair(a, []byte("request"))
-	answer := bytes.Repeat([]byte("no"), 8<<10)
-	mustWrite(t, s, answer)
-	// Bytes that the server never reads make its close a reset.
-	mustWrite(t, c, []byte("more of the request"))
-	peeked := make([]byte, 1)
-	wantReadSome(t, s, peeked)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	wantRead(t, c, answer)
-	wantReset(t, c)
-}
-
-func wantReadSome(t *testing.T, c net.Conn, b []byte) {
-	t.Helper()
-	if _, err := io.ReadFull(c, b); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // testSlowReader lets a client read slowly: nothing is lost, and nothing is
 // taken for idleness as long as some of it moves.
 func testSlowReader(t *testing.T, f Factory) {
@@ -255,97 +172,4 @@ func testIdleTimeout(t *testing.T, f Factory) {
 	finish(t, upC, upS)
 	finish(t, downC, downS)
 	r.wantSample(`mintmark_connections_ended_total{end="done",listener="front"}`, 2)
-}
-
-// testBulk moves a lot both ways at once, through a tls listener, where the
-// beginning is watched and the rest is not.
-func testBulk(t *testing.T, f Factory) {
-	bulk(t, f, 64<<20)
-}
-
-// testGibibyte is testBulk with a gibibyte in each direction.
-func testGibibyte(t *testing.T, f Factory) {
-	bulk(t, f, 1<<30)
-}
-
-func bulk(t *testing.T, f Factory, size int64) {
-	r := start(t, f, setup{settings: l4.Settings{TLS: true}, pool: newPool(t, route.PoolConfig{}, "a")})
-	a := r.serve("a")
-	c, s := r.pair(a, plainHello())
-	// A gibibyte through a busy machine may take its time.
-	for _, nc := range []net.Conn{c, s} {
-		if err := nc.SetDeadline(time.Now().Add(10 * patience)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	type sums struct{ sent, received []byte }
-	var up, down sums
-	var wg sync.WaitGroup
-	transfer := func(from, to net.Conn, seed uint64, out *sums) {
-		wg.Go(func() {
-			sum, err := sendPattern(from, seed, size)
-			if err != nil {
-				t.Errorf("sending: %v", err)
-			}
-			out.sent = sum
-			// The other direction is still running: this is a half-close.
-			if err := from.(*net.TCPConn).CloseWrite(); err != nil {
-				t.Error(err)
-			}
-		})
-		wg.Go(func() {
-			h := sha256.New()
-			n, err := io.Copy(h, to)
-			if err != nil || n != size {
-				t.Errorf("received %d bytes, then %v; want %d", n, err, size)
-			}
-			out.received = h.Sum(nil)
-		})
-	}
-	transfer(c, s, 1, &up)
-	transfer(s, c, 2, &down)
-	wg.Wait()
-	if !bytes.Equal(up.sent, up.received) {
-		t.Error("what the server received is not what the client sent")
-	}
-	if !bytes.Equal(down.sent, down.received) {
-		t.Error("what the client received is not what the server sent")
-	}
-	r.wantSample(`mintmark_connections_ended_total{end="done",listener="front"}`, 1)
-	r.wantSample(`mintmark_bytes_total{direction="in",listener="front"}`, float64(size)+float64(len(plainHello())))
-	r.wantSample(`mintmark_bytes_total{direction="out",listener="front"}`, float64(size))
-}
-
-// sendPattern writes size bytes that depend on the seed and on their place,
-// and returns their SHA-256.
-func sendPattern(w io.Writer, seed uint64, size int64) ([]byte, error) {
-	h := sha256.New()
-	b := make([]byte, 256<<10)
-	for i := range b {
-		b[i] = byte(i*7 + i>>8)
-	}
-	for at := int64(0); at < size; {
-		n := min(int64(len(b)), size-at)
-		stamp(b, seed, at)
-		if err := writeHashed(w, h, b[:n]); err != nil {
-			return nil, fmt.Errorf("after %d bytes: %w", at, err)
-		}
-		at += n
-	}
-	return h.Sum(nil), nil
-}
-
-// stamp makes each page of b tell where it belongs.
-func stamp(b []byte, seed uint64, at int64) {
-	const page = 4 << 10
-	for i := 0; i+16 <= len(b); i += page {
-		binary.BigEndian.PutUint64(b[i:], seed)
-		binary.BigEndian.PutUint64(b[i+8:], uint64(at)+uint64(i))
-	}
-}
-
-func writeHashed(w io.Writer, h hash.Hash, b []byte) error {
-	h.Write(b)
-	_, err := w.Write(b)
-	return err
 }

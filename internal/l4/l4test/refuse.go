@@ -103,6 +103,30 @@ func testHelloTimeout(t *testing.T, f Factory) {
 	a.none(t)
 }
 
+// testHelloTimeoutEnds holds that the deadline of the hello, and of a PROXY
+// header, is over with them.
+func testHelloTimeoutEnds(t *testing.T, f Factory) {
+	const timeout = 100 * time.Millisecond
+	for _, overTCP := range []bool{false, true} {
+		su := overTLS(t, "a")
+		su.settings.TLS = !overTCP
+		su.settings.HelloTimeout = timeout
+		su.settings.AcceptFrom = loopback()
+		r := start(t, f, su)
+		a := r.serve("a")
+		c := r.dial()
+		mustWrite(t, c, append(local(), plainHello()...))
+		s := a.accept(t)
+		wantRead(t, s, plainHello())
+		time.Sleep(2 * timeout)
+		mustWrite(t, c, []byte("ping"))
+		wantRead(t, s, []byte("ping"))
+		mustWrite(t, s, []byte("pong"))
+		wantRead(t, c, []byte("pong"))
+		finish(t, c, s)
+	}
+}
+
 // testTrickledHello sends a byte from time to time: the deadline is for the
 // whole hello.
 func testTrickledHello(t *testing.T, f Factory) {
@@ -190,6 +214,29 @@ func testHelloBudget(t *testing.T, f Factory) {
 	if alerts := answers[string(alert)]; answers["ok"] < 8 || alerts != refused() || answers["ok"]+alerts != clients {
 		t.Errorf("clients read %v; %d were counted as refused", answers, refused())
 	}
+}
+
+// testHelloBudgetOfRecords holds that a hello in many records counts twice: as
+// it arrived, and as one message.
+func testHelloBudgetOfRecords(t *testing.T, f Factory) {
+	const (
+		junk   = 12 << 10
+		budget = 24 << 10 // enough for the bytes that arrive
+	)
+	su := overTLS(t, "a")
+	su.config.HelloBudget = budget
+	r := start(t, f, su)
+	a := r.serve("a")
+	o := hellotest.TLS13(idOf("a"))
+	o.Junk = junk
+	r.expect(hellotest.Build(o), a)
+	o.RecordSize = 1 << 10
+	c := r.dial()
+	mustWrite(t, c, hellotest.Build(o))
+	wantAlert(t, c, tlshello.AlertInternalError)
+	r.wantRefused(l4.CauseHelloBudget, 1)
+	closeWrite(t, c)
+	a.none(t)
 }
 
 // answerAll reads n bytes from each connection, answers and closes it.

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -167,6 +168,82 @@ func testSkippedIDs(t *testing.T, f Factory) {
 	r.wantSample(`mintmark_ids_skipped_total{field="session_id",pool="web"}`, 1)
 }
 
+// testRandomIDs tells the decision what it must know to leave out session IDs
+// that may be random.
+func testRandomIDs(t *testing.T, f Factory) {
+	skipped := 0
+	su := overTLS(t, "a", "b")
+	su.pool.Config.RandomIDs = route.RandomAuto
+	r := start(t, f, su)
+	servers := []*server{r.serve("a"), r.serve("b")}
+	for _, o := range []hellotest.Options{
+		{Ticket: idOf("zzz")},
+		{PSKs: [][]byte{idOf("zzz")}},
+		{Versions: []uint16{0x0304}},
+	} {
+		o.SessionID = idOf("b")
+		c := r.dial()
+		mustWrite(t, c, hellotest.Build(o))
+		s := acceptAny(t, servers)
+		wantRead(t, s, hellotest.Build(o))
+		finish(t, c, s)
+		skipped++
+	}
+	r.wantSample(`mintmark_ids_skipped_total{field="session_id",pool="web"}`, float64(skipped))
+	r.expect(hellotest.Build(hellotest.Options{SessionID: idOf("b"), Ticket: []byte{}}), servers[1])
+	r.wantDecided("web", idspace.FieldSessionID, route.ByMint, 1)
+}
+
+// testHash tells the decision who the client is.
+func testHash(t *testing.T, f Factory) {
+	const clients = 32
+	su := tcp(t)
+	su.pool = newPool(t, route.PoolConfig{Policy: route.Hash}, "a", "b")
+	su.settings.AcceptFrom = loopback()
+	r := start(t, f, su)
+	servers := []*server{r.serve("a"), r.serve("b")}
+	went := map[net.Addr]int{}
+	for i := range clients {
+		var first net.Addr
+		for range 2 { // the same client, the same server
+			c := r.dial()
+			mustWrite(t, c, proxyHeader(t, 2, fmt.Sprintf("192.0.2.%d:1000", i), "198.51.100.1:443"))
+			s := acceptAny(t, servers)
+			if to := s.LocalAddr(); first == nil {
+				first = to
+			} else if to.String() != first.String() {
+				t.Errorf("client %d went to %v and to %v", i, first, to)
+			}
+			finish(t, c, s)
+		}
+		for _, s := range servers {
+			if s.addr.String() == first.String() {
+				went[s.addr]++
+			}
+		}
+	}
+	if len(went) != len(servers) {
+		t.Errorf("%d clients went to %v; want both servers", clients, went)
+	}
+}
+
+// acceptAny returns the next connection to any of two servers.
+func acceptAny(t *testing.T, servers []*server) net.Conn {
+	t.Helper()
+	var c net.Conn
+	select {
+	case c = <-servers[0].conns:
+	case c = <-servers[1].conns:
+	case <-time.After(patience):
+		t.Fatal("no connection reached a server")
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // A tlsServer is a real TLS server with ticket keys of its own, whose tickets
 // begin with the first letter of its name.
 type tlsServer struct {
@@ -242,7 +319,9 @@ func testResumptions(t *testing.T, f Factory) {
 	cert := selfSigned(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
-			r := start(t, f, overTLS(t, "a", "b"))
+			su := overTLS(t, "a", "b")
+			su.pool.Config.RandomIDs = route.RandomSkip // crypto/tls invents session IDs
+			r := start(t, f, su)
 			servers := map[route.ServerName]*tlsServer{}
 			for _, name := range []route.ServerName{"a", "b"} {
 				servers[name] = r.serveTLS(name, cert)
@@ -271,6 +350,18 @@ func testResumptions(t *testing.T, f Factory) {
 				t.Errorf("answered by %s, resumed: %v; want a full handshake with a", name, cs.DidResume)
 			}
 			r.wantSample(`mintmark_resumptions_total{pool="web",result="declined",routed_by="mint",server="a"}`, 1)
+			// That b declines what a has minted says nothing about the routing.
+			su.pool.Server("a").State.Up.Store(false)
+			if name, cs := r.connectTLS(clients["a"]); name != "b" || cs.DidResume {
+				t.Errorf("answered by %s, resumed: %v; want a full handshake with b", name, cs.DidResume)
+			}
+			ticketField := map[uint16]idspace.Field{tls.VersionTLS12: idspace.FieldTicket, tls.VersionTLS13: idspace.FieldPSK}[version]
+			r.wantDecided("web", ticketField, route.ByBalance, 1)
+			for name := range r.samples() {
+				if strings.Contains(name, "resumptions_total") && strings.Contains(name, `"balance"`) {
+					t.Errorf("there is %s", name)
+				}
+			}
 		})
 	}
 }
@@ -280,6 +371,7 @@ func testResumptions(t *testing.T, f Factory) {
 func testHelloRetryRequest(t *testing.T, f Factory) {
 	su := overTLS(t, "a", "b")
 	su.pool = newPool(t, route.PoolConfig{Servers: []route.ServerConfig{{Name: "b", Weight: 0}}}, "a", "b")
+	su.pool.Config.RandomIDs = route.RandomSkip // crypto/tls invents session IDs
 	r := start(t, f, su)
 	r.serve("b")
 	r.serveTLS("a", selfSigned(t), tls.CurveP384).serveAll(t)
