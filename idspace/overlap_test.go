@@ -152,6 +152,21 @@ func TestOverlapOfLongRange(t *testing.T) {
 	}
 }
 
+// TestOverlapIsListedOnce lets two rules overlap in two classes of fields, and
+// in two values.
+func TestOverlapIsListedOnce(t *testing.T) {
+	t.Parallel()
+	two := &Bits{Mask: []byte{0xff}, Values: [][]byte{{1}, {2}}}
+	_, err := Compile([]Rule{
+		{Owner: "a", Bits: two},
+		{Owner: "b", Bits: two},
+		{Owner: "b", Range: &Range{From: []byte{9}, To: []byte{9}}, Fields: Fields(FieldCookie)},
+	})
+	if n := len(overlapsOf(err)); n != 1 {
+		t.Errorf("got %d overlaps; want 1: %v", n, err)
+	}
+}
+
 // TestOverlapTwin compares what Compile says of two and of several random
 // rules with the twin.
 func TestOverlapTwin(t *testing.T) {
