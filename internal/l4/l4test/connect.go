@@ -25,11 +25,10 @@ func testRetry(t *testing.T, f Factory) {
 		t.Errorf("server a was dialed %d times; want 1", n)
 	}
 	// A server that was connected to and then says no is not a failed
-	// connect: it may have acted on what it got.
-	a := r.serve("a")
-	c := r.dial()
-	mustWrite(t, c, withPSK("a"))
-	reset(t, a.accept(t))
+	// connect: it may have acted on what it got. The server reads first: a
+	// reset that comes before connect() was seen to succeed makes it fail.
+	c, srv := r.pair(r.serve("a"), withPSK("a"))
+	reset(t, srv)
 	wantReset(t, c)
 	r.wantSample(`mintmark_connections_ended_total{end="server_reset",listener="front"}`, 1)
 	b.none(t)
