@@ -89,8 +89,9 @@ func (p *Pool) configure(e Configure) error {
 	}
 	e.Members = slices.Clone(e.Members)
 	slices.SortFunc(e.Members, func(a, b Member) int { return compareNames(a.Name, b.Name) })
-	p.s.Wanted = e.Configuration
+	p.s.Wanted, p.s.Behind = e.Configuration, true
 	p.leaveGroups(seen)
+	p.remove(seen, e.At)
 	for _, m := range e.Members {
 		s := p.s.Servers[m.Name]
 		if s.RemovedAt != 0 {
@@ -113,6 +114,17 @@ func (p *Pool) leaveGroups(stays map[ServerName]bool) {
 		s := p.s.Servers[name]
 		if s.RemovedAt == 0 && s.Group != "" && (!stays[name] || group[name] != s.Group) && len(p.partners(name)) > 0 {
 			p.s.Rotate = fmt.Sprintf("server %s left group %s, whose keys it holds", name, s.Group)
+		}
+	}
+}
+
+// remove notes which servers have left: the routes no longer have them.
+func (p *Pool) remove(stays map[ServerName]bool, at time.Time) {
+	for _, name := range p.sortedServers() {
+		if s := p.s.Servers[name]; s.RemovedAt == 0 && !stays[name] {
+			p.s.Version++
+			s.RemovedAt, s.RemovedSince = p.s.Version, at
+			p.s.Servers[name] = s
 		}
 	}
 }
@@ -194,7 +206,7 @@ func (p *Pool) reported(e AgentReported) error {
 	s.Agent, s.Report, s.At, s.Ignored = true, r, e.At, false
 	if r.RunsOut && s.Growth < maxGrowth && e.At.Sub(s.GrownAt) >= growthPause {
 		s.Growth++
-		s.GrownAt = e.At
+		s.GrownAt, p.s.Behind = e.At, true
 	}
 	p.s.Servers[e.Server] = s
 	for id, sp := range p.s.Spaces {
@@ -246,7 +258,7 @@ func (p *Pool) tick(e Tick) {
 // openGeneration returns the plan with a generation that is prepared.
 func (p *Pool) openGeneration(key sealed.Key, at time.Time) (*idspace.Plan, error) {
 	return idspace.NextPlan(p.plan, idspace.Change{
-		At: at, SessionLifetime: p.s.Wanted.SessionLifetime, Scheme: &p.s.Wanted.Scheme, Members: p.members(),
+		At: at, SessionLifetime: p.s.Wanted.SessionLifetime, Scheme: &p.s.Wanted.Scheme.Scheme, Members: p.members(),
 		Open: &idspace.OpenGeneration{Key: p.keyFor(key), Prepared: true},
 	})
 }

@@ -18,7 +18,7 @@ type Use struct {
 
 // An Assignment is what a server must do now.
 type Assignment struct {
-	// Version counts the changes of this server's assignment.
+	// Version grows with each change of this server's assignment.
 	Version uint64
 	Server  ServerName
 	Group   string
@@ -101,7 +101,8 @@ func (p *Pool) assign(at time.Time) {
 			continue
 		}
 		before, had := s.encrypts()
-		s.Version++
+		p.s.Assigned++
+		s.Version = p.s.Assigned
 		s.Uses = uses
 		now, has := s.encrypts()
 		if had && (!has || now != before) {

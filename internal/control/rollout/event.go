@@ -3,7 +3,6 @@ package rollout
 import (
 	"time"
 
-	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/idspace/sealed"
 )
 
@@ -13,7 +12,7 @@ type Event interface{ at() time.Time }
 // A Configuration is what an operator wants of a planned pool.
 type Configuration struct {
 	// Scheme is the family of rules; its kind never changes.
-	Scheme idspace.Scheme `json:"scheme"`
+	Scheme Scheme `json:"scheme"`
 	// Members are the servers, each an owner.
 	Members []Member `json:"members"`
 	// SessionLifetime is how long a session lives after its ID was last used;

@@ -51,57 +51,72 @@ func (p *Pool) settle(key sealed.Key, at time.Time) error {
 // follow brings the plan to what is wanted, as far as it goes.
 func (p *Pool) follow(key sealed.Key, at time.Time) error {
 	w := p.s.Wanted
-	problem := func(err error) {
-		if text := err.Error(); text != p.s.Problem {
-			p.s.Problem, p.s.Since = text, at
-		}
-	}
 	if p.plan == nil {
 		if len(w.Members) == 0 {
 			return nil
 		}
 		plan, err := idspace.NextPlan(nil, idspace.Change{
-			At: at, SessionLifetime: w.SessionLifetime, Scheme: &w.Scheme, Members: p.members(),
+			At: at, SessionLifetime: w.SessionLifetime, Scheme: &w.Scheme.Scheme, Members: p.members(),
 			Open: &idspace.OpenGeneration{Key: p.keyFor(key)},
 		})
 		if err != nil {
 			return err
 		}
 		p.adopt(plan, at)
-		p.s.RotatedAt = at
+		p.s.RotatedAt, p.s.Behind = at, false
 		return nil
 	}
-	change := idspace.Change{At: at, SessionLifetime: w.SessionLifetime, Scheme: &w.Scheme, Members: p.members()}
-	plan, err := idspace.NextPlan(p.plan, change)
-	_, full := errors.AsType[*idspace.ReserveError](err)
-	switch {
-	case err == nil:
-		p.adopt(plan, at)
-		p.s.Problem = ""
-	case !full:
-		return err
-	case p.prepared() < 0 && (w.Scheme.Kind != idspace.SchemeSealed || !key.IsZero()):
-		plan, err := p.openGeneration(key, at)
-		if err != nil {
-			problem(err)
-			return nil
+	if p.s.Behind {
+		if err := p.catchUp(key, at); err != nil {
+			return err
 		}
-		p.adopt(plan, at)
-		p.s.Problem, p.s.RotatedAt, p.s.Rotate = "", at, ""
-	default:
-		problem(err)
-		return nil
 	}
 	if p.s.Rotate == "" || p.prepared() >= 0 || w.Scheme.Kind == idspace.SchemeSealed && key.IsZero() {
 		return nil
 	}
-	plan, err = p.openGeneration(key, at)
+	plan, err := p.openGeneration(key, at)
 	if err != nil {
-		problem(err)
+		p.problem(err, at)
 		return nil
 	}
 	p.adopt(plan, at)
 	p.s.Rotate, p.s.RotatedAt, p.s.Problem = "", at, ""
+	return nil
+}
+
+// problem notes why the plan could not follow, for people.
+func (p *Pool) problem(err error, at time.Time) {
+	if text := err.Error(); text != p.s.Problem {
+		p.s.Problem, p.s.Since = text, at
+	}
+}
+
+// catchUp takes the members that are wanted into the plan. When the reserve
+// does not hold what they need, a generation is opened in which it is divided
+// anew; when none can be opened yet, that is a problem that passes.
+func (p *Pool) catchUp(key sealed.Key, at time.Time) error {
+	w := p.s.Wanted
+	plan, err := idspace.NextPlan(p.plan, idspace.Change{
+		At: at, SessionLifetime: w.SessionLifetime, Scheme: &w.Scheme.Scheme, Members: p.members(),
+	})
+	if err == nil {
+		p.adopt(plan, at)
+		p.s.Behind, p.s.Problem = false, ""
+		return nil
+	}
+	if _, full := errors.AsType[*idspace.ReserveError](err); !full {
+		return err
+	}
+	if p.prepared() >= 0 || w.Scheme.Kind == idspace.SchemeSealed {
+		p.problem(err, at)
+		return nil
+	}
+	if plan, err = p.openGeneration(key, at); err != nil {
+		p.problem(err, at)
+		return nil
+	}
+	p.adopt(plan, at)
+	p.s.Behind, p.s.Problem, p.s.RotatedAt, p.s.Rotate = false, "", at, ""
 	return nil
 }
 
@@ -135,21 +150,10 @@ func (p *Pool) adopt(plan *idspace.Plan, at time.Time) {
 		}
 		owners[id.Owner] = true
 	}
-	member := make(map[ServerName]bool)
-	for _, m := range plan.Members() {
-		member[m.Owner] = true
-	}
 	for name, s := range p.s.Servers {
-		switch {
-		case member[name]:
-			continue
-		case !owners[name] && !p.wants(name):
+		if s.RemovedAt != 0 && !owners[name] {
 			delete(p.s.Servers, name)
-			continue
-		case s.RemovedAt == 0 && !p.wants(name):
-			s.RemovedAt, s.RemovedSince = p.s.Version, at
 		}
-		p.s.Servers[name] = s
 	}
 }
 
@@ -195,7 +199,7 @@ func (p *Pool) grant(at time.Time) error {
 		}
 	}
 	for id, sp := range p.s.Spaces {
-		if sp.Grant != nil || sp.RoutedSince > all && !p.order.grantBeforeAcks || p.s.Servers[id.Owner].RemovedAt != 0 {
+		if sp.Grant != nil || sp.RoutedSince > all && !p.order.grantBeforeAcks || !p.mayMint(id.Owner) {
 			continue
 		}
 		plan := plans[id.Generation]
@@ -240,6 +244,13 @@ func newGrant(a *idspace.Assignment) *Grant {
 	return g
 }
 
+// mayMint reports whether a server is in the pool and in the plan. One that
+// was added while the plan had no room for it is not in the plan yet.
+func (p *Pool) mayMint(name ServerName) bool {
+	return p.s.Servers[name].RemovedAt == 0 &&
+		slices.ContainsFunc(p.plan.Members(), func(m idspace.Member) bool { return m.Owner == name })
+}
+
 // startMinting lets the generation that is prepared be minted when all its
 // members may.
 func (p *Pool) startMinting(at time.Time) (bool, error) {
@@ -248,7 +259,7 @@ func (p *Pool) startMinting(at time.Time) (bool, error) {
 		return false, nil
 	}
 	for id, sp := range p.s.Spaces {
-		if int64(id.Generation) == n && sp.Grant == nil && p.s.Servers[id.Owner].RemovedAt == 0 { //nolint:gosec // a counter
+		if int64(id.Generation) == n && sp.Grant == nil && p.mayMint(id.Owner) { //nolint:gosec // a counter
 			return false, nil
 		}
 	}
@@ -264,7 +275,7 @@ func (p *Pool) startMinting(at time.Time) (bool, error) {
 const margin = time.Minute
 
 // dead reports whether no ID of a space can be left.
-func (p *Pool) dead(id SpaceID, sp *spaceRecord, at time.Time) bool {
+func (p *Pool) dead(sp *spaceRecord, at time.Time) bool {
 	if sp.Buried {
 		return true
 	}
@@ -314,7 +325,7 @@ func (p *Pool) bury(at time.Time) (bool, error) {
 	}
 	for _, id := range p.sortedSpaces() {
 		sp := p.s.Spaces[id]
-		if !p.dead(id, &sp, at) {
+		if !p.dead(&sp, at) {
 			deadIn[id.Generation] = false
 			owners[id.Owner] = false
 		}

@@ -57,8 +57,13 @@ type Pool struct {
 type state struct {
 	// Version counts the changes of what is routed.
 	Version uint64 `json:"version"`
+	// Assigned counts the changes of assignments, of all servers: so a server
+	// that left and was added again is never given a version for a second time.
+	Assigned uint64 `json:"assigned,omitempty"`
 	// Wanted is the configuration that the plan follows as soon as it can.
 	Wanted Configuration `json:"wanted"`
+	// Behind is set while the plan may not be as wanted.
+	Behind bool `json:"behind,omitempty"`
 	// Rotate is why a new generation is to be opened as soon as one can; "":
 	// none is.
 	Rotate string `json:"rotate,omitempty"`
@@ -92,7 +97,7 @@ type server struct {
 	Group string `json:"group,omitempty"`
 	// Agent is set when something reports for it.
 	Agent bool `json:"agent,omitempty"`
-	// Version counts the changes of its assignment. See Assignment.Version.
+	// Version is that of its assignment. See Assignment.Version.
 	Version uint64    `json:"version"`
 	Report  Report    `json:"report"`
 	At      time.Time `json:"at,omitzero"` // of the report
@@ -190,8 +195,7 @@ func (p *Pool) Encode() ([]byte, error) {
 func Decode(b []byte) (*Pool, error) {
 	var d document
 	if err := json.Unmarshal(b, &d); err != nil {
-		// The error of the decoder may quote a key.
-		return nil, fmt.Errorf("the document of a rollout is damaged (%T)", err)
+		return nil, fmt.Errorf("the document of a rollout is damaged: %w", err)
 	}
 	if d.Format != format {
 		return nil, fmt.Errorf("the document of a rollout has format %d; this program reads %d", d.Format, format)

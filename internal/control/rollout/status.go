@@ -100,7 +100,7 @@ func (p *Pool) Status(at time.Time) Status {
 func (p *Pool) phase(id SpaceID, sp *spaceRecord, at time.Time) Phase {
 	s := p.s.Servers[id.Owner]
 	switch {
-	case p.dead(id, sp, at):
+	case p.dead(sp, at):
 		return PhaseDead
 	case sp.Moved != 0 || !sp.StoppedAt.IsZero() || s.RemovedAt != 0:
 		return PhaseRetiring
@@ -174,7 +174,7 @@ func (p *Pool) waitForAcks(version uint64, since time.Time, what string, add fun
 }
 
 func (p *Pool) waitForDeath(id SpaceID, sp *spaceRecord, at time.Time, add func(Wait)) {
-	if p.dead(id, sp, at) {
+	if p.dead(sp, at) {
 		return // the rest of its generation is waited for
 	}
 	until, bounded := p.deadAt(sp)
@@ -323,7 +323,7 @@ func (p *Pool) RotationCosts(at time.Time) []string {
 		ends := min(len(s.Uses)+more-kept, len(s.Uses))
 		for i := len(s.Uses) - 1; ends > 0 && i >= 0; i, ends = i-1, ends-1 {
 			id := s.Uses[i].Space
-			if sp := p.s.Spaces[id]; p.dead(id, &sp, at) {
+			if sp := p.s.Spaces[id]; p.dead(&sp, at) {
 				continue
 			}
 			product := ""
