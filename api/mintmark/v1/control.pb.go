@@ -348,11 +348,14 @@ func (x *PutPoolResponse) GetDiff() *PlanDiff {
 
 // What a change does to the spaces of a pool.
 type PlanDiff struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Added         []*Space               `protobuf:"bytes,1,rep,name=added,proto3" json:"added,omitempty"`
-	Retired       []*Space               `protobuf:"bytes,2,rep,name=retired,proto3" json:"retired,omitempty"`
-	Unchanged     []*Space               `protobuf:"bytes,3,rep,name=unchanged,proto3" json:"unchanged,omitempty"`
-	Reserve       string                 `protobuf:"bytes,4,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Added     []*Space               `protobuf:"bytes,1,rep,name=added,proto3" json:"added,omitempty"`
+	Retired   []*Space               `protobuf:"bytes,2,rep,name=retired,proto3" json:"retired,omitempty"`
+	Unchanged []*Space               `protobuf:"bytes,3,rep,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// The part of all IDs that belongs to nobody, as a fraction.
+	Reserve string `protobuf:"bytes,4,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	// Why the plan cannot follow yet; "": it does.
+	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,6 +414,13 @@ func (x *PlanDiff) GetUnchanged() []*Space {
 func (x *PlanDiff) GetReserve() string {
 	if x != nil {
 		return x.Reserve
+	}
+	return ""
+}
+
+func (x *PlanDiff) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -643,6 +653,7 @@ type UpdateServerRequest struct {
 	MaxConnections *uint32                `protobuf:"varint,7,opt,name=max_connections,json=maxConnections,proto3,oneof" json:"max_connections,omitempty"`
 	Draining       *bool                  `protobuf:"varint,8,opt,name=draining,proto3,oneof" json:"draining,omitempty"`
 	FromRevision   uint64                 `protobuf:"varint,9,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	DryRun         bool                   `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -740,6 +751,13 @@ func (x *UpdateServerRequest) GetFromRevision() uint64 {
 	return 0
 }
 
+func (x *UpdateServerRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 type UpdateServerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -797,6 +815,7 @@ type RemoveServerRequest struct {
 	Pool          string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Server        string                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
 	FromRevision  uint64                 `protobuf:"varint,3,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	DryRun        bool                   `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -850,6 +869,13 @@ func (x *RemoveServerRequest) GetFromRevision() uint64 {
 		return x.FromRevision
 	}
 	return 0
+}
+
+func (x *RemoveServerRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
 }
 
 type RemoveServerResponse struct {
@@ -1214,12 +1240,16 @@ func (x *RotateResponse) GetWarnings() []string {
 
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "balancer" or "agent".
+	// "balancer", "agent", "viewer" or "admin".
 	Role string `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
-	// The balancer's name; for an agent, its pool and server.
-	Name          string               `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Pool          string               `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
-	Lifetime      *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// The balancer's or person's name; an agent's server.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// An agent's pool.
+	Pool     string               `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
+	Lifetime *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// A bearer token for programs, of viewers and admins, that works until it
+	// expires, instead of one that is exchanged once for a certificate.
+	Reusable      bool `protobuf:"varint,5,opt,name=reusable,proto3" json:"reusable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1280,6 +1310,13 @@ func (x *CreateTokenRequest) GetLifetime() *durationpb.Duration {
 		return x.Lifetime
 	}
 	return nil
+}
+
+func (x *CreateTokenRequest) GetReusable() bool {
+	if x != nil {
+		return x.Reusable
+	}
+	return false
 }
 
 type CreateTokenResponse struct {
@@ -1590,12 +1627,15 @@ func (x *ExplainRequest) GetId() []byte {
 }
 
 type ExplainResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	Rule          string                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
-	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
-	Generation    uint32                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
-	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	Rule  string                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Owner string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Absent for a written rule.
+	Generation *uint32 `protobuf:"varint,4,opt,name=generation,proto3,oneof" json:"generation,omitempty"`
+	// Where the owner's space is in its life; "" for a written rule.
+	Phase         string `protobuf:"bytes,5,opt,name=phase,proto3" json:"phase,omitempty"`
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1652,10 +1692,17 @@ func (x *ExplainResponse) GetOwner() string {
 }
 
 func (x *ExplainResponse) GetGeneration() uint32 {
-	if x != nil {
-		return x.Generation
+	if x != nil && x.Generation != nil {
+		return *x.Generation
 	}
 	return 0
+}
+
+func (x *ExplainResponse) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
 }
 
 func (x *ExplainResponse) GetReason() string {
@@ -2003,12 +2050,13 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"c\n" +
 	"\x0fPutPoolResponse\x12%\n" +
 	"\x04pool\x18\x01 \x01(\v2\x11.mintmark.v1.PoolR\x04pool\x12)\n" +
-	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\xae\x01\n" +
+	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\xc8\x01\n" +
 	"\bPlanDiff\x12(\n" +
 	"\x05added\x18\x01 \x03(\v2\x12.mintmark.v1.SpaceR\x05added\x12,\n" +
 	"\aretired\x18\x02 \x03(\v2\x12.mintmark.v1.SpaceR\aretired\x120\n" +
 	"\tunchanged\x18\x03 \x03(\v2\x12.mintmark.v1.SpaceR\tunchanged\x12\x18\n" +
-	"\areserve\x18\x04 \x01(\tR\areserve\"L\n" +
+	"\areserve\x18\x04 \x01(\tR\areserve\x12\x18\n" +
+	"\aproblem\x18\x05 \x01(\tR\aproblem\"L\n" +
 	"\x11DeletePoolRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\rfrom_revision\x18\x02 \x01(\x04R\ffromRevision\"0\n" +
@@ -2021,7 +2069,7 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"Z\n" +
 	"\x11AddServerResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
-	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\xf3\x02\n" +
+	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\x8c\x03\n" +
 	"\x13UpdateServerRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x1d\n" +
@@ -2031,7 +2079,9 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\x05share\x18\x06 \x01(\rH\x03R\x05share\x88\x01\x01\x12,\n" +
 	"\x0fmax_connections\x18\a \x01(\rH\x04R\x0emaxConnections\x88\x01\x01\x12\x1f\n" +
 	"\bdraining\x18\b \x01(\bH\x05R\bdraining\x88\x01\x01\x12#\n" +
-	"\rfrom_revision\x18\t \x01(\x04R\ffromRevisionB\n" +
+	"\rfrom_revision\x18\t \x01(\x04R\ffromRevision\x12\x17\n" +
+	"\adry_run\x18\n" +
+	" \x01(\bR\x06dryRunB\n" +
 	"\n" +
 	"\b_addressB\b\n" +
 	"\x06_groupB\t\n" +
@@ -2041,11 +2091,12 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\t_draining\"]\n" +
 	"\x14UpdateServerResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
-	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"f\n" +
+	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\x7f\n" +
 	"\x13RemoveServerRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12#\n" +
-	"\rfrom_revision\x18\x03 \x01(\x04R\ffromRevision\"]\n" +
+	"\rfrom_revision\x18\x03 \x01(\x04R\ffromRevision\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"]\n" +
 	"\x14RemoveServerResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
 	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"'\n" +
@@ -2065,12 +2116,13 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\fend_sessions\x18\x03 \x01(\bR\vendSessions\"H\n" +
 	"\x0eRotateResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x87\x01\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\xa3\x01\n" +
 	"\x12CreateTokenRequest\x12\x12\n" +
 	"\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04pool\x18\x03 \x01(\tR\x04pool\x125\n" +
-	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\blifetime\"a\n" +
+	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\blifetime\x12\x1a\n" +
+	"\breusable\x18\x05 \x01(\bR\breusable\"a\n" +
 	"\x13CreateTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
 	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\x14\n" +
@@ -2087,15 +2139,17 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\x0eExplainRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\fR\x02id\"\x89\x01\n" +
+	"\x02id\x18\x03 \x01(\fR\x02id\"\xb3\x01\n" +
 	"\x0fExplainResponse\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x14\n" +
-	"\x05owner\x18\x03 \x01(\tR\x05owner\x12\x1e\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x12#\n" +
 	"\n" +
-	"generation\x18\x04 \x01(\rR\n" +
-	"generation\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xc3\x01\n" +
+	"generation\x18\x04 \x01(\rH\x00R\n" +
+	"generation\x88\x01\x01\x12\x14\n" +
+	"\x05phase\x18\x05 \x01(\tR\x05phase\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reasonB\r\n" +
+	"\v_generation\"\xc3\x01\n" +
 	"\rImportRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\tR\x06config\x12;\n" +
 	"\x05plans\x18\x02 \x03(\v2%.mintmark.v1.ImportRequest.PlansEntryR\x05plans\x12#\n" +
@@ -2280,6 +2334,7 @@ func file_mintmark_v1_control_proto_init() {
 	}
 	file_mintmark_v1_types_proto_init()
 	file_mintmark_v1_control_proto_msgTypes[11].OneofWrappers = []any{}
+	file_mintmark_v1_control_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -474,8 +474,12 @@ func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
 }
 
 type ReportSeenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Spaces        []*SeenSpace           `protobuf:"bytes,1,rep,name=spaces,proto3" json:"spaces,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the balancer has seen since then, without a gap: since it started.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// Up to when, by the balancer's clock.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Spaces        []*SeenSpace           `protobuf:"bytes,3,rep,name=spaces,proto3" json:"spaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -510,6 +514,20 @@ func (*ReportSeenRequest) Descriptor() ([]byte, []int) {
 	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{8}
 }
 
+func (x *ReportSeenRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReportSeenRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 func (x *ReportSeenRequest) GetSpaces() []*SeenSpace {
 	if x != nil {
 		return x.Spaces
@@ -523,7 +541,6 @@ type SeenSpace struct {
 	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
 	Generation    uint32                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
-	Count         uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,13 +603,6 @@ func (x *SeenSpace) GetLastSeen() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *SeenSpace) GetCount() uint64 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
 type ReportSeenResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -630,15 +640,13 @@ func (*ReportSeenResponse) Descriptor() ([]byte, []int) {
 }
 
 type WatchAssignmentsRequest struct {
-	state        protoimpl.MessageState `protogen:"open.v1"`
-	HaveRevision uint64                 `protobuf:"varint,1,opt,name=have_revision,json=haveRevision,proto3" json:"have_revision,omitempty"`
-	// The age recipient to which the group's ticket keys are sealed.
-	Recipient   string       `protobuf:"bytes,2,opt,name=recipient,proto3" json:"recipient,omitempty"`
-	Adapter     string       `protobuf:"bytes,3,opt,name=adapter,proto3" json:"adapter,omitempty"`
-	Constraints *Constraints `protobuf:"bytes,4,opt,name=constraints,proto3" json:"constraints,omitempty"`
-	// SDK servers mint sealed marks themselves and need the mark key; stock
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The age recipient to which the group's ticket keys are sealed; "" for a
+	// server that shares none.
+	Recipient string `protobuf:"bytes,1,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// SDK servers make sealed marks themselves and need the mark key; stock
 	// servers are sent key names.
-	MintsMarks    bool `protobuf:"varint,5,opt,name=mints_marks,json=mintsMarks,proto3" json:"mints_marks,omitempty"`
+	MintsMarks    bool `protobuf:"varint,2,opt,name=mints_marks,json=mintsMarks,proto3" json:"mints_marks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -673,32 +681,11 @@ func (*WatchAssignmentsRequest) Descriptor() ([]byte, []int) {
 	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *WatchAssignmentsRequest) GetHaveRevision() uint64 {
-	if x != nil {
-		return x.HaveRevision
-	}
-	return 0
-}
-
 func (x *WatchAssignmentsRequest) GetRecipient() string {
 	if x != nil {
 		return x.Recipient
 	}
 	return ""
-}
-
-func (x *WatchAssignmentsRequest) GetAdapter() string {
-	if x != nil {
-		return x.Adapter
-	}
-	return ""
-}
-
-func (x *WatchAssignmentsRequest) GetConstraints() *Constraints {
-	if x != nil {
-		return x.Constraints
-	}
-	return nil
 }
 
 func (x *WatchAssignmentsRequest) GetMintsMarks() bool {
@@ -754,15 +741,17 @@ func (x *WatchAssignmentsResponse) GetAssignment() *Assignment {
 
 // An assignment is what one server shall mint and accept.
 type Assignment struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	Revision    uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Pool        string                 `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
-	Server      string                 `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
-	Group       string                 `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
-	Generations []*AssignedGeneration  `protobuf:"bytes,5,rep,name=generations,proto3" json:"generations,omitempty"`
-	// Ticket keys of the group's other members, sealed to this agent.
-	PartnerKeys []*SealedKey `protobuf:"bytes,6,rep,name=partner_keys,json=partnerKeys,proto3" json:"partner_keys,omitempty"`
-	// The recipients to which this agent seals its own keys.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Grows with each change. Reports name it.
+	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Pool    string `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
+	Server  string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
+	Group   string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// The kind of the pool's scheme.
+	Kind string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The server's own keys and its partners', newest generation first.
+	Keys []*AssignedKey `protobuf:"bytes,6,rep,name=keys,proto3" json:"keys,omitempty"`
+	// The recipients of the partners that hold keys of this server, by name.
 	PartnerRecipients map[string]string `protobuf:"bytes,7,rep,name=partner_recipients,json=partnerRecipients,proto3" json:"partner_recipients,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -798,9 +787,9 @@ func (*Assignment) Descriptor() ([]byte, []int) {
 	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *Assignment) GetRevision() uint64 {
+func (x *Assignment) GetVersion() uint64 {
 	if x != nil {
-		return x.Revision
+		return x.Version
 	}
 	return 0
 }
@@ -826,16 +815,16 @@ func (x *Assignment) GetGroup() string {
 	return ""
 }
 
-func (x *Assignment) GetGenerations() []*AssignedGeneration {
+func (x *Assignment) GetKind() string {
 	if x != nil {
-		return x.Generations
+		return x.Kind
 	}
-	return nil
+	return ""
 }
 
-func (x *Assignment) GetPartnerKeys() []*SealedKey {
+func (x *Assignment) GetKeys() []*AssignedKey {
 	if x != nil {
-		return x.PartnerKeys
+		return x.Keys
 	}
 	return nil
 }
@@ -847,37 +836,47 @@ func (x *Assignment) GetPartnerRecipients() map[string]string {
 	return nil
 }
 
-type AssignedGeneration struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Generation uint32                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	Use        KeyUse                 `protobuf:"varint,2,opt,name=use,proto3,enum=mintmark.v1.KeyUse" json:"use,omitempty"`
-	// The names of the ticket keys to make, 16 bytes each, for stock servers.
-	KeyNames [][]byte `protobuf:"bytes,3,rep,name=key_names,json=keyNames,proto3" json:"key_names,omitempty"`
-	// The bytes that IDs begin with, for id_prefix, jvmRoute and the like.
-	Prefix []byte `protobuf:"bytes,4,opt,name=prefix,proto3" json:"prefix,omitempty"`
+// An assigned key is a space that a server mints, minted, or whose IDs it
+// accepts because it is a partner's.
+type AssignedKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server whose space it is.
+	Owner      string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Generation uint32 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Use        KeyUse `protobuf:"varint,3,opt,name=use,proto3,enum=mintmark.v1.KeyUse" json:"use,omitempty"`
+	// The name of the ticket key, 16 bytes.
+	KeyName []byte `protobuf:"bytes,4,opt,name=key_name,json=keyName,proto3" json:"key_name,omitempty"`
+	// What IDs begin with, for servers that put a constant in front of them;
+	// empty if the space holds no prefix.
+	Prefix []byte `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// The mark as the head of a text ID, such as a jvmRoute.
+	Text string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	// How many bits of the ID the mark has.
+	MarkBits uint32 `protobuf:"varint,7,opt,name=mark_bits,json=markBits,proto3" json:"mark_bits,omitempty"`
 	// For servers that make sealed marks themselves.
-	ServerNumber uint32 `protobuf:"varint,5,opt,name=server_number,json=serverNumber,proto3" json:"server_number,omitempty"`
-	MarkKey      []byte `protobuf:"bytes,6,opt,name=mark_key,json=markKey,proto3" json:"mark_key,omitempty"`
-	// QUIC-LB: the configuration and this server's ID in it.
-	Quic          *QuicConfig `protobuf:"bytes,7,opt,name=quic,proto3" json:"quic,omitempty"`
+	ServerNumber uint32 `protobuf:"varint,8,opt,name=server_number,json=serverNumber,proto3" json:"server_number,omitempty"`
+	MarkKey      []byte `protobuf:"bytes,9,opt,name=mark_key,json=markKey,proto3" json:"mark_key,omitempty"`
+	// A partner's key material, encrypted with age to this agent's recipient;
+	// empty for the server's own keys, and while the partner has not sent it.
+	Sealed        []byte `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *AssignedGeneration) Reset() {
-	*x = AssignedGeneration{}
+func (x *AssignedKey) Reset() {
+	*x = AssignedKey{}
 	mi := &file_mintmark_v1_member_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *AssignedGeneration) String() string {
+func (x *AssignedKey) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*AssignedGeneration) ProtoMessage() {}
+func (*AssignedKey) ProtoMessage() {}
 
-func (x *AssignedGeneration) ProtoReflect() protoreflect.Message {
+func (x *AssignedKey) ProtoReflect() protoreflect.Message {
 	mi := &file_mintmark_v1_member_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -889,191 +888,75 @@ func (x *AssignedGeneration) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use AssignedGeneration.ProtoReflect.Descriptor instead.
-func (*AssignedGeneration) Descriptor() ([]byte, []int) {
+// Deprecated: Use AssignedKey.ProtoReflect.Descriptor instead.
+func (*AssignedKey) Descriptor() ([]byte, []int) {
 	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *AssignedGeneration) GetGeneration() uint32 {
+func (x *AssignedKey) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *AssignedKey) GetGeneration() uint32 {
 	if x != nil {
 		return x.Generation
 	}
 	return 0
 }
 
-func (x *AssignedGeneration) GetUse() KeyUse {
+func (x *AssignedKey) GetUse() KeyUse {
 	if x != nil {
 		return x.Use
 	}
 	return KeyUse_KEY_USE_UNSPECIFIED
 }
 
-func (x *AssignedGeneration) GetKeyNames() [][]byte {
-	if x != nil {
-		return x.KeyNames
-	}
-	return nil
-}
-
-func (x *AssignedGeneration) GetPrefix() []byte {
-	if x != nil {
-		return x.Prefix
-	}
-	return nil
-}
-
-func (x *AssignedGeneration) GetServerNumber() uint32 {
-	if x != nil {
-		return x.ServerNumber
-	}
-	return 0
-}
-
-func (x *AssignedGeneration) GetMarkKey() []byte {
-	if x != nil {
-		return x.MarkKey
-	}
-	return nil
-}
-
-func (x *AssignedGeneration) GetQuic() *QuicConfig {
-	if x != nil {
-		return x.Quic
-	}
-	return nil
-}
-
-type QuicConfig struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ConfigId      uint32                 `protobuf:"varint,1,opt,name=config_id,json=configId,proto3" json:"config_id,omitempty"`
-	NonceLength   uint32                 `protobuf:"varint,2,opt,name=nonce_length,json=nonceLength,proto3" json:"nonce_length,omitempty"`
-	ServerId      []byte                 `protobuf:"bytes,3,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
-	Key           []byte                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *QuicConfig) Reset() {
-	*x = QuicConfig{}
-	mi := &file_mintmark_v1_member_proto_msgTypes[15]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *QuicConfig) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*QuicConfig) ProtoMessage() {}
-
-func (x *QuicConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_mintmark_v1_member_proto_msgTypes[15]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use QuicConfig.ProtoReflect.Descriptor instead.
-func (*QuicConfig) Descriptor() ([]byte, []int) {
-	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *QuicConfig) GetConfigId() uint32 {
-	if x != nil {
-		return x.ConfigId
-	}
-	return 0
-}
-
-func (x *QuicConfig) GetNonceLength() uint32 {
-	if x != nil {
-		return x.NonceLength
-	}
-	return 0
-}
-
-func (x *QuicConfig) GetServerId() []byte {
-	if x != nil {
-		return x.ServerId
-	}
-	return nil
-}
-
-func (x *QuicConfig) GetKey() []byte {
-	if x != nil {
-		return x.Key
-	}
-	return nil
-}
-
-type SealedKey struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Server     string                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
-	Generation uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	KeyName    []byte                 `protobuf:"bytes,3,opt,name=key_name,json=keyName,proto3" json:"key_name,omitempty"`
-	// The key material, encrypted with age to one recipient.
-	Sealed        []byte `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SealedKey) Reset() {
-	*x = SealedKey{}
-	mi := &file_mintmark_v1_member_proto_msgTypes[16]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SealedKey) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SealedKey) ProtoMessage() {}
-
-func (x *SealedKey) ProtoReflect() protoreflect.Message {
-	mi := &file_mintmark_v1_member_proto_msgTypes[16]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SealedKey.ProtoReflect.Descriptor instead.
-func (*SealedKey) Descriptor() ([]byte, []int) {
-	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{16}
-}
-
-func (x *SealedKey) GetServer() string {
-	if x != nil {
-		return x.Server
-	}
-	return ""
-}
-
-func (x *SealedKey) GetGeneration() uint32 {
-	if x != nil {
-		return x.Generation
-	}
-	return 0
-}
-
-func (x *SealedKey) GetKeyName() []byte {
+func (x *AssignedKey) GetKeyName() []byte {
 	if x != nil {
 		return x.KeyName
 	}
 	return nil
 }
 
-func (x *SealedKey) GetSealed() []byte {
+func (x *AssignedKey) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *AssignedKey) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *AssignedKey) GetMarkBits() uint32 {
+	if x != nil {
+		return x.MarkBits
+	}
+	return 0
+}
+
+func (x *AssignedKey) GetServerNumber() uint32 {
+	if x != nil {
+		return x.ServerNumber
+	}
+	return 0
+}
+
+func (x *AssignedKey) GetMarkKey() []byte {
+	if x != nil {
+		return x.MarkKey
+	}
+	return nil
+}
+
+func (x *AssignedKey) GetSealed() []byte {
 	if x != nil {
 		return x.Sealed
 	}
@@ -1082,33 +965,37 @@ func (x *SealedKey) GetSealed() []byte {
 
 type ReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The assignment that this is about.
-	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// The generations whose keys the server holds.
-	HeldGenerations []uint32 `protobuf:"varint,2,rep,packed,name=held_generations,json=heldGenerations,proto3" json:"held_generations,omitempty"`
-	// The generations that were read off the server's wire.
+	// The version of the assignment that is in effect.
+	Version uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The keys with which the server decrypts.
+	Held []*HeldKey `protobuf:"bytes,2,rep,name=held,proto3" json:"held,omitempty"`
+	// The generations that it may mint now, by any of its processes.
 	MintingGenerations []uint32 `protobuf:"varint,3,rep,packed,name=minting_generations,json=mintingGenerations,proto3" json:"minting_generations,omitempty"`
-	// No process of the server is left that mints an older generation.
-	OldWorkersGone bool   `protobuf:"varint,4,opt,name=old_workers_gone,json=oldWorkersGone,proto3" json:"old_workers_gone,omitempty"`
-	Verified       bool   `protobuf:"varint,5,opt,name=verified,proto3" json:"verified,omitempty"`
-	Problem        string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
-	// Input for the plan.
-	Capacity        *uint32  `protobuf:"varint,7,opt,name=capacity,proto3,oneof" json:"capacity,omitempty"`
-	MintedPerSecond *float64 `protobuf:"fixed64,8,opt,name=minted_per_second,json=mintedPerSecond,proto3,oneof" json:"minted_per_second,omitempty"`
-	SpaceRunsOut    *bool    `protobuf:"varint,9,opt,name=space_runs_out,json=spaceRunsOut,proto3,oneof" json:"space_runs_out,omitempty"`
-	// None of this generation's sessions are left, for sessions without a
+	// No process of the server is left that has older keys.
+	OldWorkersGone bool `protobuf:"varint,4,opt,name=old_workers_gone,json=oldWorkersGone,proto3" json:"old_workers_gone,omitempty"`
+	// What it mints was read off the wire.
+	Verified bool `protobuf:"varint,5,opt,name=verified,proto3" json:"verified,omitempty"`
+	// Why it could not do as assigned; "" if it could.
+	Problem string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	// None of these generations' sessions are left, for sessions without a
 	// lifetime (QUIC, DTLS).
-	GenerationsWithoutSessions []uint32 `protobuf:"varint,10,rep,packed,name=generations_without_sessions,json=generationsWithoutSessions,proto3" json:"generations_without_sessions,omitempty"`
-	// This agent's own ticket keys, sealed to each partner.
-	KeysForPartners []*SealedKeyFor        `protobuf:"bytes,11,rep,name=keys_for_partners,json=keysForPartners,proto3" json:"keys_for_partners,omitempty"`
-	Time            *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=time,proto3" json:"time,omitempty"`
+	GenerationsWithoutSessions []uint32     `protobuf:"varint,7,rep,packed,name=generations_without_sessions,json=generationsWithoutSessions,proto3" json:"generations_without_sessions,omitempty"`
+	Adapter                    string       `protobuf:"bytes,8,opt,name=adapter,proto3" json:"adapter,omitempty"`
+	Constraints                *Constraints `protobuf:"bytes,9,opt,name=constraints,proto3" json:"constraints,omitempty"`
+	// How much new traffic the server can take beside others; absent: as its
+	// weight says.
+	Capacity *uint32 `protobuf:"varint,10,opt,name=capacity,proto3,oneof" json:"capacity,omitempty"`
+	// Its space is small against the rate at which it mints.
+	SpaceRunsOut bool `protobuf:"varint,11,opt,name=space_runs_out,json=spaceRunsOut,proto3" json:"space_runs_out,omitempty"`
+	// This server's own keys, sealed to each partner.
+	KeysForPartners []*KeyForPartner `protobuf:"bytes,12,rep,name=keys_for_partners,json=keysForPartners,proto3" json:"keys_for_partners,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_mintmark_v1_member_proto_msgTypes[17]
+	mi := &file_mintmark_v1_member_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1007,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_mintmark_v1_member_proto_msgTypes[17]
+	mi := &file_mintmark_v1_member_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,19 +1020,19 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{17}
+	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *ReportRequest) GetRevision() uint64 {
+func (x *ReportRequest) GetVersion() uint64 {
 	if x != nil {
-		return x.Revision
+		return x.Version
 	}
 	return 0
 }
 
-func (x *ReportRequest) GetHeldGenerations() []uint32 {
+func (x *ReportRequest) GetHeld() []*HeldKey {
 	if x != nil {
-		return x.HeldGenerations
+		return x.Held
 	}
 	return nil
 }
@@ -1178,27 +1065,6 @@ func (x *ReportRequest) GetProblem() string {
 	return ""
 }
 
-func (x *ReportRequest) GetCapacity() uint32 {
-	if x != nil && x.Capacity != nil {
-		return *x.Capacity
-	}
-	return 0
-}
-
-func (x *ReportRequest) GetMintedPerSecond() float64 {
-	if x != nil && x.MintedPerSecond != nil {
-		return *x.MintedPerSecond
-	}
-	return 0
-}
-
-func (x *ReportRequest) GetSpaceRunsOut() bool {
-	if x != nil && x.SpaceRunsOut != nil {
-		return *x.SpaceRunsOut
-	}
-	return false
-}
-
 func (x *ReportRequest) GetGenerationsWithoutSessions() []uint32 {
 	if x != nil {
 		return x.GenerationsWithoutSessions
@@ -1206,43 +1072,64 @@ func (x *ReportRequest) GetGenerationsWithoutSessions() []uint32 {
 	return nil
 }
 
-func (x *ReportRequest) GetKeysForPartners() []*SealedKeyFor {
+func (x *ReportRequest) GetAdapter() string {
+	if x != nil {
+		return x.Adapter
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetConstraints() *Constraints {
+	if x != nil {
+		return x.Constraints
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetCapacity() uint32 {
+	if x != nil && x.Capacity != nil {
+		return *x.Capacity
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetSpaceRunsOut() bool {
+	if x != nil {
+		return x.SpaceRunsOut
+	}
+	return false
+}
+
+func (x *ReportRequest) GetKeysForPartners() []*KeyForPartner {
 	if x != nil {
 		return x.KeysForPartners
 	}
 	return nil
 }
 
-func (x *ReportRequest) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
-type SealedKeyFor struct {
+type HeldKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Partner       string                 `protobuf:"bytes,1,opt,name=partner,proto3" json:"partner,omitempty"`
-	Key           *SealedKey             `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SealedKeyFor) Reset() {
-	*x = SealedKeyFor{}
-	mi := &file_mintmark_v1_member_proto_msgTypes[18]
+func (x *HeldKey) Reset() {
+	*x = HeldKey{}
+	mi := &file_mintmark_v1_member_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SealedKeyFor) String() string {
+func (x *HeldKey) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SealedKeyFor) ProtoMessage() {}
+func (*HeldKey) ProtoMessage() {}
 
-func (x *SealedKeyFor) ProtoReflect() protoreflect.Message {
-	mi := &file_mintmark_v1_member_proto_msgTypes[18]
+func (x *HeldKey) ProtoReflect() protoreflect.Message {
+	mi := &file_mintmark_v1_member_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,21 +1140,82 @@ func (x *SealedKeyFor) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SealedKeyFor.ProtoReflect.Descriptor instead.
-func (*SealedKeyFor) Descriptor() ([]byte, []int) {
-	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{18}
+// Deprecated: Use HeldKey.ProtoReflect.Descriptor instead.
+func (*HeldKey) Descriptor() ([]byte, []int) {
+	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *SealedKeyFor) GetPartner() string {
+func (x *HeldKey) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *HeldKey) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type KeyForPartner struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Partner    string                 `protobuf:"bytes,1,opt,name=partner,proto3" json:"partner,omitempty"`
+	Generation uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The key material, encrypted with age to the partner's recipient.
+	Sealed        []byte `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyForPartner) Reset() {
+	*x = KeyForPartner{}
+	mi := &file_mintmark_v1_member_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyForPartner) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyForPartner) ProtoMessage() {}
+
+func (x *KeyForPartner) ProtoReflect() protoreflect.Message {
+	mi := &file_mintmark_v1_member_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyForPartner.ProtoReflect.Descriptor instead.
+func (*KeyForPartner) Descriptor() ([]byte, []int) {
+	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyForPartner) GetPartner() string {
 	if x != nil {
 		return x.Partner
 	}
 	return ""
 }
 
-func (x *SealedKeyFor) GetKey() *SealedKey {
+func (x *KeyForPartner) GetGeneration() uint32 {
 	if x != nil {
-		return x.Key
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *KeyForPartner) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
 	}
 	return nil
 }
@@ -1280,7 +1228,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_mintmark_v1_member_proto_msgTypes[19]
+	mi := &file_mintmark_v1_member_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1240,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_mintmark_v1_member_proto_msgTypes[19]
+	mi := &file_mintmark_v1_member_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1253,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{19}
+	return file_mintmark_v1_member_proto_rawDescGZIP(), []int{18}
 }
 
 var File_mintmark_v1_member_proto protoreflect.FileDescriptor
@@ -1338,84 +1286,79 @@ const file_mintmark_v1_member_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"0\n" +
 	"\x12AcknowledgeRequest\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\x15\n" +
-	"\x13AcknowledgeResponse\"C\n" +
-	"\x11ReportSeenRequest\x12.\n" +
-	"\x06spaces\x18\x01 \x03(\v2\x16.mintmark.v1.SeenSpaceR\x06spaces\"\xa4\x01\n" +
+	"\x13AcknowledgeResponse\"\xa5\x01\n" +
+	"\x11ReportSeenRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12.\n" +
+	"\x06spaces\x18\x03 \x03(\v2\x16.mintmark.v1.SeenSpaceR\x06spaces\"\x8e\x01\n" +
 	"\tSeenSpace\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\rR\n" +
 	"generation\x127\n" +
-	"\tlast_seen\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x12\x14\n" +
-	"\x05count\x18\x05 \x01(\x04R\x05count\"\x14\n" +
-	"\x12ReportSeenResponse\"\xd3\x01\n" +
-	"\x17WatchAssignmentsRequest\x12#\n" +
-	"\rhave_revision\x18\x01 \x01(\x04R\fhaveRevision\x12\x1c\n" +
-	"\trecipient\x18\x02 \x01(\tR\trecipient\x12\x18\n" +
-	"\aadapter\x18\x03 \x01(\tR\aadapter\x12:\n" +
-	"\vconstraints\x18\x04 \x01(\v2\x18.mintmark.v1.ConstraintsR\vconstraints\x12\x1f\n" +
-	"\vmints_marks\x18\x05 \x01(\bR\n" +
+	"\tlast_seen\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\"\x14\n" +
+	"\x12ReportSeenResponse\"X\n" +
+	"\x17WatchAssignmentsRequest\x12\x1c\n" +
+	"\trecipient\x18\x01 \x01(\tR\trecipient\x12\x1f\n" +
+	"\vmints_marks\x18\x02 \x01(\bR\n" +
 	"mintsMarks\"S\n" +
 	"\x18WatchAssignmentsResponse\x127\n" +
 	"\n" +
 	"assignment\x18\x01 \x01(\v2\x17.mintmark.v1.AssignmentR\n" +
-	"assignment\"\x8d\x03\n" +
+	"assignment\"\xcf\x02\n" +
 	"\n" +
-	"Assignment\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
+	"Assignment\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06server\x18\x03 \x01(\tR\x06server\x12\x14\n" +
-	"\x05group\x18\x04 \x01(\tR\x05group\x12A\n" +
-	"\vgenerations\x18\x05 \x03(\v2\x1f.mintmark.v1.AssignedGenerationR\vgenerations\x129\n" +
-	"\fpartner_keys\x18\x06 \x03(\v2\x16.mintmark.v1.SealedKeyR\vpartnerKeys\x12]\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\x12,\n" +
+	"\x04keys\x18\x06 \x03(\v2\x18.mintmark.v1.AssignedKeyR\x04keys\x12]\n" +
 	"\x12partner_recipients\x18\a \x03(\v2..mintmark.v1.Assignment.PartnerRecipientsEntryR\x11partnerRecipients\x1aD\n" +
 	"\x16PartnerRecipientsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfd\x01\n" +
-	"\x12AssignedGeneration\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x01 \x01(\rR\n" +
-	"generation\x12%\n" +
-	"\x03use\x18\x02 \x01(\x0e2\x13.mintmark.v1.KeyUseR\x03use\x12\x1b\n" +
-	"\tkey_names\x18\x03 \x03(\fR\bkeyNames\x12\x16\n" +
-	"\x06prefix\x18\x04 \x01(\fR\x06prefix\x12#\n" +
-	"\rserver_number\x18\x05 \x01(\rR\fserverNumber\x12\x19\n" +
-	"\bmark_key\x18\x06 \x01(\fR\amarkKey\x12+\n" +
-	"\x04quic\x18\a \x01(\v2\x17.mintmark.v1.QuicConfigR\x04quic\"{\n" +
-	"\n" +
-	"QuicConfig\x12\x1b\n" +
-	"\tconfig_id\x18\x01 \x01(\rR\bconfigId\x12!\n" +
-	"\fnonce_length\x18\x02 \x01(\rR\vnonceLength\x12\x1b\n" +
-	"\tserver_id\x18\x03 \x01(\fR\bserverId\x12\x10\n" +
-	"\x03key\x18\x04 \x01(\fR\x03key\"v\n" +
-	"\tSealedKey\x12\x16\n" +
-	"\x06server\x18\x01 \x01(\tR\x06server\x12\x1e\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa6\x02\n" +
+	"\vAssignedKey\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\rR\n" +
-	"generation\x12\x19\n" +
-	"\bkey_name\x18\x03 \x01(\fR\akeyName\x12\x16\n" +
-	"\x06sealed\x18\x04 \x01(\fR\x06sealed\"\xd3\x04\n" +
-	"\rReportRequest\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
-	"\x10held_generations\x18\x02 \x03(\rR\x0fheldGenerations\x12/\n" +
+	"generation\x12%\n" +
+	"\x03use\x18\x03 \x01(\x0e2\x13.mintmark.v1.KeyUseR\x03use\x12\x19\n" +
+	"\bkey_name\x18\x04 \x01(\fR\akeyName\x12\x16\n" +
+	"\x06prefix\x18\x05 \x01(\fR\x06prefix\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\x12\x1b\n" +
+	"\tmark_bits\x18\a \x01(\rR\bmarkBits\x12#\n" +
+	"\rserver_number\x18\b \x01(\rR\fserverNumber\x12\x19\n" +
+	"\bmark_key\x18\t \x01(\fR\amarkKey\x12\x16\n" +
+	"\x06sealed\x18\n" +
+	" \x01(\fR\x06sealed\"\x98\x04\n" +
+	"\rReportRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12(\n" +
+	"\x04held\x18\x02 \x03(\v2\x14.mintmark.v1.HeldKeyR\x04held\x12/\n" +
 	"\x13minting_generations\x18\x03 \x03(\rR\x12mintingGenerations\x12(\n" +
 	"\x10old_workers_gone\x18\x04 \x01(\bR\x0eoldWorkersGone\x12\x1a\n" +
 	"\bverified\x18\x05 \x01(\bR\bverified\x12\x18\n" +
-	"\aproblem\x18\x06 \x01(\tR\aproblem\x12\x1f\n" +
-	"\bcapacity\x18\a \x01(\rH\x00R\bcapacity\x88\x01\x01\x12/\n" +
-	"\x11minted_per_second\x18\b \x01(\x01H\x01R\x0fmintedPerSecond\x88\x01\x01\x12)\n" +
-	"\x0espace_runs_out\x18\t \x01(\bH\x02R\fspaceRunsOut\x88\x01\x01\x12@\n" +
-	"\x1cgenerations_without_sessions\x18\n" +
-	" \x03(\rR\x1agenerationsWithoutSessions\x12E\n" +
-	"\x11keys_for_partners\x18\v \x03(\v2\x19.mintmark.v1.SealedKeyForR\x0fkeysForPartners\x12.\n" +
-	"\x04time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB\v\n" +
-	"\t_capacityB\x14\n" +
-	"\x12_minted_per_secondB\x11\n" +
-	"\x0f_space_runs_out\"R\n" +
-	"\fSealedKeyFor\x12\x18\n" +
-	"\apartner\x18\x01 \x01(\tR\apartner\x12(\n" +
-	"\x03key\x18\x02 \x01(\v2\x16.mintmark.v1.SealedKeyR\x03key\"\x10\n" +
+	"\aproblem\x18\x06 \x01(\tR\aproblem\x12@\n" +
+	"\x1cgenerations_without_sessions\x18\a \x03(\rR\x1agenerationsWithoutSessions\x12\x18\n" +
+	"\aadapter\x18\b \x01(\tR\aadapter\x12:\n" +
+	"\vconstraints\x18\t \x01(\v2\x18.mintmark.v1.ConstraintsR\vconstraints\x12\x1f\n" +
+	"\bcapacity\x18\n" +
+	" \x01(\rH\x00R\bcapacity\x88\x01\x01\x12$\n" +
+	"\x0espace_runs_out\x18\v \x01(\bR\fspaceRunsOut\x12F\n" +
+	"\x11keys_for_partners\x18\f \x03(\v2\x1a.mintmark.v1.KeyForPartnerR\x0fkeysForPartnersB\v\n" +
+	"\t_capacity\"?\n" +
+	"\aHeldKey\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\"a\n" +
+	"\rKeyForPartner\x12\x18\n" +
+	"\apartner\x18\x01 \x01(\tR\apartner\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12\x16\n" +
+	"\x06sealed\x18\x03 \x01(\fR\x06sealed\"\x10\n" +
 	"\x0eReportResponse*K\n" +
 	"\x06KeyUse\x12\x17\n" +
 	"\x13KEY_USE_UNSPECIFIED\x10\x00\x12\x13\n" +
@@ -1446,7 +1389,7 @@ func file_mintmark_v1_member_proto_rawDescGZIP() []byte {
 }
 
 var file_mintmark_v1_member_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_mintmark_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_mintmark_v1_member_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_mintmark_v1_member_proto_goTypes = []any{
 	(KeyUse)(0),                      // 0: mintmark.v1.KeyUse
 	(*JoinRequest)(nil),              // 1: mintmark.v1.JoinRequest
@@ -1463,50 +1406,48 @@ var file_mintmark_v1_member_proto_goTypes = []any{
 	(*WatchAssignmentsRequest)(nil),  // 12: mintmark.v1.WatchAssignmentsRequest
 	(*WatchAssignmentsResponse)(nil), // 13: mintmark.v1.WatchAssignmentsResponse
 	(*Assignment)(nil),               // 14: mintmark.v1.Assignment
-	(*AssignedGeneration)(nil),       // 15: mintmark.v1.AssignedGeneration
-	(*QuicConfig)(nil),               // 16: mintmark.v1.QuicConfig
-	(*SealedKey)(nil),                // 17: mintmark.v1.SealedKey
-	(*ReportRequest)(nil),            // 18: mintmark.v1.ReportRequest
-	(*SealedKeyFor)(nil),             // 19: mintmark.v1.SealedKeyFor
-	(*ReportResponse)(nil),           // 20: mintmark.v1.ReportResponse
-	nil,                              // 21: mintmark.v1.WatchSnapshotsResponse.PlansEntry
-	nil,                              // 22: mintmark.v1.Assignment.PartnerRecipientsEntry
-	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
-	(*Constraints)(nil),              // 24: mintmark.v1.Constraints
+	(*AssignedKey)(nil),              // 15: mintmark.v1.AssignedKey
+	(*ReportRequest)(nil),            // 16: mintmark.v1.ReportRequest
+	(*HeldKey)(nil),                  // 17: mintmark.v1.HeldKey
+	(*KeyForPartner)(nil),            // 18: mintmark.v1.KeyForPartner
+	(*ReportResponse)(nil),           // 19: mintmark.v1.ReportResponse
+	nil,                              // 20: mintmark.v1.WatchSnapshotsResponse.PlansEntry
+	nil,                              // 21: mintmark.v1.Assignment.PartnerRecipientsEntry
+	(*timestamppb.Timestamp)(nil),    // 22: google.protobuf.Timestamp
+	(*Constraints)(nil),              // 23: mintmark.v1.Constraints
 }
 var file_mintmark_v1_member_proto_depIdxs = []int32{
-	21, // 0: mintmark.v1.WatchSnapshotsResponse.plans:type_name -> mintmark.v1.WatchSnapshotsResponse.PlansEntry
-	10, // 1: mintmark.v1.ReportSeenRequest.spaces:type_name -> mintmark.v1.SeenSpace
-	23, // 2: mintmark.v1.SeenSpace.last_seen:type_name -> google.protobuf.Timestamp
-	24, // 3: mintmark.v1.WatchAssignmentsRequest.constraints:type_name -> mintmark.v1.Constraints
-	14, // 4: mintmark.v1.WatchAssignmentsResponse.assignment:type_name -> mintmark.v1.Assignment
-	15, // 5: mintmark.v1.Assignment.generations:type_name -> mintmark.v1.AssignedGeneration
-	17, // 6: mintmark.v1.Assignment.partner_keys:type_name -> mintmark.v1.SealedKey
-	22, // 7: mintmark.v1.Assignment.partner_recipients:type_name -> mintmark.v1.Assignment.PartnerRecipientsEntry
-	0,  // 8: mintmark.v1.AssignedGeneration.use:type_name -> mintmark.v1.KeyUse
-	16, // 9: mintmark.v1.AssignedGeneration.quic:type_name -> mintmark.v1.QuicConfig
-	19, // 10: mintmark.v1.ReportRequest.keys_for_partners:type_name -> mintmark.v1.SealedKeyFor
-	23, // 11: mintmark.v1.ReportRequest.time:type_name -> google.protobuf.Timestamp
-	17, // 12: mintmark.v1.SealedKeyFor.key:type_name -> mintmark.v1.SealedKey
-	1,  // 13: mintmark.v1.EnrollService.Join:input_type -> mintmark.v1.JoinRequest
-	3,  // 14: mintmark.v1.EnrollService.Renew:input_type -> mintmark.v1.RenewRequest
-	5,  // 15: mintmark.v1.BalancerService.WatchSnapshots:input_type -> mintmark.v1.WatchSnapshotsRequest
-	7,  // 16: mintmark.v1.BalancerService.Acknowledge:input_type -> mintmark.v1.AcknowledgeRequest
-	9,  // 17: mintmark.v1.BalancerService.ReportSeen:input_type -> mintmark.v1.ReportSeenRequest
-	12, // 18: mintmark.v1.AgentService.WatchAssignments:input_type -> mintmark.v1.WatchAssignmentsRequest
-	18, // 19: mintmark.v1.AgentService.Report:input_type -> mintmark.v1.ReportRequest
-	2,  // 20: mintmark.v1.EnrollService.Join:output_type -> mintmark.v1.JoinResponse
-	4,  // 21: mintmark.v1.EnrollService.Renew:output_type -> mintmark.v1.RenewResponse
-	6,  // 22: mintmark.v1.BalancerService.WatchSnapshots:output_type -> mintmark.v1.WatchSnapshotsResponse
-	8,  // 23: mintmark.v1.BalancerService.Acknowledge:output_type -> mintmark.v1.AcknowledgeResponse
-	11, // 24: mintmark.v1.BalancerService.ReportSeen:output_type -> mintmark.v1.ReportSeenResponse
-	13, // 25: mintmark.v1.AgentService.WatchAssignments:output_type -> mintmark.v1.WatchAssignmentsResponse
-	20, // 26: mintmark.v1.AgentService.Report:output_type -> mintmark.v1.ReportResponse
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	20, // 0: mintmark.v1.WatchSnapshotsResponse.plans:type_name -> mintmark.v1.WatchSnapshotsResponse.PlansEntry
+	22, // 1: mintmark.v1.ReportSeenRequest.since:type_name -> google.protobuf.Timestamp
+	22, // 2: mintmark.v1.ReportSeenRequest.time:type_name -> google.protobuf.Timestamp
+	10, // 3: mintmark.v1.ReportSeenRequest.spaces:type_name -> mintmark.v1.SeenSpace
+	22, // 4: mintmark.v1.SeenSpace.last_seen:type_name -> google.protobuf.Timestamp
+	14, // 5: mintmark.v1.WatchAssignmentsResponse.assignment:type_name -> mintmark.v1.Assignment
+	15, // 6: mintmark.v1.Assignment.keys:type_name -> mintmark.v1.AssignedKey
+	21, // 7: mintmark.v1.Assignment.partner_recipients:type_name -> mintmark.v1.Assignment.PartnerRecipientsEntry
+	0,  // 8: mintmark.v1.AssignedKey.use:type_name -> mintmark.v1.KeyUse
+	17, // 9: mintmark.v1.ReportRequest.held:type_name -> mintmark.v1.HeldKey
+	23, // 10: mintmark.v1.ReportRequest.constraints:type_name -> mintmark.v1.Constraints
+	18, // 11: mintmark.v1.ReportRequest.keys_for_partners:type_name -> mintmark.v1.KeyForPartner
+	1,  // 12: mintmark.v1.EnrollService.Join:input_type -> mintmark.v1.JoinRequest
+	3,  // 13: mintmark.v1.EnrollService.Renew:input_type -> mintmark.v1.RenewRequest
+	5,  // 14: mintmark.v1.BalancerService.WatchSnapshots:input_type -> mintmark.v1.WatchSnapshotsRequest
+	7,  // 15: mintmark.v1.BalancerService.Acknowledge:input_type -> mintmark.v1.AcknowledgeRequest
+	9,  // 16: mintmark.v1.BalancerService.ReportSeen:input_type -> mintmark.v1.ReportSeenRequest
+	12, // 17: mintmark.v1.AgentService.WatchAssignments:input_type -> mintmark.v1.WatchAssignmentsRequest
+	16, // 18: mintmark.v1.AgentService.Report:input_type -> mintmark.v1.ReportRequest
+	2,  // 19: mintmark.v1.EnrollService.Join:output_type -> mintmark.v1.JoinResponse
+	4,  // 20: mintmark.v1.EnrollService.Renew:output_type -> mintmark.v1.RenewResponse
+	6,  // 21: mintmark.v1.BalancerService.WatchSnapshots:output_type -> mintmark.v1.WatchSnapshotsResponse
+	8,  // 22: mintmark.v1.BalancerService.Acknowledge:output_type -> mintmark.v1.AcknowledgeResponse
+	11, // 23: mintmark.v1.BalancerService.ReportSeen:output_type -> mintmark.v1.ReportSeenResponse
+	13, // 24: mintmark.v1.AgentService.WatchAssignments:output_type -> mintmark.v1.WatchAssignmentsResponse
+	19, // 25: mintmark.v1.AgentService.Report:output_type -> mintmark.v1.ReportResponse
+	19, // [19:26] is the sub-list for method output_type
+	12, // [12:19] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_mintmark_v1_member_proto_init() }
@@ -1515,14 +1456,14 @@ func file_mintmark_v1_member_proto_init() {
 		return
 	}
 	file_mintmark_v1_types_proto_init()
-	file_mintmark_v1_member_proto_msgTypes[17].OneofWrappers = []any{}
+	file_mintmark_v1_member_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mintmark_v1_member_proto_rawDesc), len(file_mintmark_v1_member_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

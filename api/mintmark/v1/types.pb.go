@@ -189,7 +189,12 @@ type Scheme struct {
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// How often the mark keys (sealed, quic-lb) or the generation rotate by
 	// themselves; absent for by command only.
-	RotateEvery   *durationpb.Duration `protobuf:"bytes,2,opt,name=rotate_every,json=rotateEvery,proto3" json:"rotate_every,omitempty"`
+	RotateEvery *durationpb.Duration `protobuf:"bytes,2,opt,name=rotate_every,json=rotateEvery,proto3" json:"rotate_every,omitempty"`
+	// The length of the mark in bits, of ranges and bits; 0: the default.
+	MarkBits uint32 `protobuf:"varint,3,opt,name=mark_bits,json=markBits,proto3" json:"mark_bits,omitempty"`
+	// The part of a generation that belongs to nobody, as a fraction ("1/2");
+	// "": the default.
+	Reserve       string `protobuf:"bytes,4,opt,name=reserve,proto3" json:"reserve,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +241,20 @@ func (x *Scheme) GetRotateEvery() *durationpb.Duration {
 		return x.RotateEvery
 	}
 	return nil
+}
+
+func (x *Scheme) GetMarkBits() uint32 {
+	if x != nil {
+		return x.MarkBits
+	}
+	return 0
+}
+
+func (x *Scheme) GetReserve() string {
+	if x != nil {
+		return x.Reserve
+	}
+	return ""
 }
 
 type Group struct {
@@ -476,14 +495,16 @@ func (x *Space) GetPhase() Phase {
 // A wait is why a rollout stands where it stands.
 type Wait struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is waited for: "balancer", "agent", "lifetime", "report", "operator".
+	// What is waited for: "balancer", "server", "sessions", "report", "plan".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Whose, by name.
+	// Whose, by name; of sessions, the generation's number.
 	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	Since  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	// When the wait ends by itself, if it does.
-	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	// What is lost when it is overridden; "": it cannot be.
+	Cost          string `protobuf:"bytes,6,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,15 +574,24 @@ func (x *Wait) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Wait) GetCost() string {
+	if x != nil {
+		return x.Cost
+	}
+	return ""
+}
+
 type Rollout struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Pool   string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
 	Spaces []*Space               `protobuf:"bytes,2,rep,name=spaces,proto3" json:"spaces,omitempty"`
 	Waits  []*Wait                `protobuf:"bytes,3,rep,name=waits,proto3" json:"waits,omitempty"`
-	// What an override of the waits would cost, in words; one line each.
-	OverrideCosts []string `protobuf:"bytes,4,rep,name=override_costs,json=overrideCosts,proto3" json:"override_costs,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Which sessions a rotation would end now (keys_kept), one line each.
+	RotationCosts []string `protobuf:"bytes,4,rep,name=rotation_costs,json=rotationCosts,proto3" json:"rotation_costs,omitempty"`
+	// The generation that is minted.
+	MintingGeneration uint32 `protobuf:"varint,5,opt,name=minting_generation,json=mintingGeneration,proto3" json:"minting_generation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Rollout) Reset() {
@@ -615,11 +645,18 @@ func (x *Rollout) GetWaits() []*Wait {
 	return nil
 }
 
-func (x *Rollout) GetOverrideCosts() []string {
+func (x *Rollout) GetRotationCosts() []string {
 	if x != nil {
-		return x.OverrideCosts
+		return x.RotationCosts
 	}
 	return nil
+}
+
+func (x *Rollout) GetMintingGeneration() uint32 {
+	if x != nil {
+		return x.MintingGeneration
+	}
+	return 0
 }
 
 type Balancer struct {
@@ -703,8 +740,12 @@ type Agent struct {
 	Verified           bool         `protobuf:"varint,7,opt,name=verified,proto3" json:"verified,omitempty"`
 	Problem            string       `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
 	Constraints        *Constraints `protobuf:"bytes,9,opt,name=constraints,proto3" json:"constraints,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// It mints a generation that is gone, and gets no new traffic.
+	Stale           bool   `protobuf:"varint,10,opt,name=stale,proto3" json:"stale,omitempty"`
+	AssignedVersion uint64 `protobuf:"varint,11,opt,name=assigned_version,json=assignedVersion,proto3" json:"assigned_version,omitempty"`
+	AppliedVersion  uint64 `protobuf:"varint,12,opt,name=applied_version,json=appliedVersion,proto3" json:"applied_version,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -798,6 +839,27 @@ func (x *Agent) GetConstraints() *Constraints {
 		return x.Constraints
 	}
 	return nil
+}
+
+func (x *Agent) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *Agent) GetAssignedVersion() uint64 {
+	if x != nil {
+		return x.AssignedVersion
+	}
+	return 0
+}
+
+func (x *Agent) GetAppliedVersion() uint64 {
+	if x != nil {
+		return x.AppliedVersion
+	}
+	return 0
 }
 
 // What a server product can carry.
@@ -952,10 +1014,12 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"\x06scheme\x18\x03 \x01(\v2\x13.mintmark.v1.SchemeR\x06scheme\x12*\n" +
 	"\x06groups\x18\x04 \x03(\v2\x12.mintmark.v1.GroupR\x06groups\x12-\n" +
 	"\aservers\x18\x05 \x03(\v2\x13.mintmark.v1.ServerR\aservers\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"Z\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\"\x91\x01\n" +
 	"\x06Scheme\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12<\n" +
-	"\frotate_every\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vrotateEvery\"3\n" +
+	"\frotate_every\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vrotateEvery\x12\x1b\n" +
+	"\tmark_bits\x18\x03 \x01(\rR\bmarkBits\x12\x18\n" +
+	"\areserve\x18\x04 \x01(\tR\areserve\"3\n" +
 	"\x05Group\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\"\xde\x01\n" +
@@ -977,23 +1041,25 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x14\n" +
 	"\x05share\x18\x04 \x01(\tR\x05share\x12+\n" +
 	"\x11share_approximate\x18\x05 \x01(\x01R\x10shareApproximate\x12(\n" +
-	"\x05phase\x18\x06 \x01(\x0e2\x12.mintmark.v1.PhaseR\x05phase\"\xaa\x01\n" +
+	"\x05phase\x18\x06 \x01(\x0e2\x12.mintmark.v1.PhaseR\x05phase\"\xbe\x01\n" +
 	"\x04Wait\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
-	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x99\x01\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04cost\x18\x06 \x01(\tR\x04cost\"\xc8\x01\n" +
 	"\aRollout\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12*\n" +
 	"\x06spaces\x18\x02 \x03(\v2\x12.mintmark.v1.SpaceR\x06spaces\x12'\n" +
 	"\x05waits\x18\x03 \x03(\v2\x11.mintmark.v1.WaitR\x05waits\x12%\n" +
-	"\x0eoverride_costs\x18\x04 \x03(\tR\roverrideCosts\"\xaa\x01\n" +
+	"\x0erotation_costs\x18\x04 \x03(\tR\rrotationCosts\x12-\n" +
+	"\x12minting_generation\x18\x05 \x01(\rR\x11mintingGeneration\"\xaa\x01\n" +
 	"\bBalancer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x127\n" +
 	"\tlast_seen\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeen\x123\n" +
-	"\x15acknowledged_revision\x18\x04 \x01(\x04R\x14acknowledgedRevision\"\xc7\x02\n" +
+	"\x15acknowledged_revision\x18\x04 \x01(\x04R\x14acknowledgedRevision\"\xb1\x03\n" +
 	"\x05Agent\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x1c\n" +
@@ -1003,7 +1069,11 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"\x13minting_generations\x18\x06 \x03(\rR\x12mintingGenerations\x12\x1a\n" +
 	"\bverified\x18\a \x01(\bR\bverified\x12\x18\n" +
 	"\aproblem\x18\b \x01(\tR\aproblem\x12:\n" +
-	"\vconstraints\x18\t \x01(\v2\x18.mintmark.v1.ConstraintsR\vconstraints\"\\\n" +
+	"\vconstraints\x18\t \x01(\v2\x18.mintmark.v1.ConstraintsR\vconstraints\x12\x14\n" +
+	"\x05stale\x18\n" +
+	" \x01(\bR\x05stale\x12)\n" +
+	"\x10assigned_version\x18\v \x01(\x04R\x0fassignedVersion\x12'\n" +
+	"\x0fapplied_version\x18\f \x01(\x04R\x0eappliedVersion\"\\\n" +
 	"\vConstraints\x12\x1d\n" +
 	"\n" +
 	"mark_bytes\x18\x01 \x01(\rR\tmarkBytes\x12 \n" +

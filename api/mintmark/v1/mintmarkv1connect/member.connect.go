@@ -289,6 +289,7 @@ func (UnimplementedBalancerServiceHandler) ReportSeen(context.Context, *connect.
 
 // AgentServiceClient is a client for the mintmark.v1.AgentService service.
 type AgentServiceClient interface {
+	// Sends the assignment that is in force, and each later one.
 	WatchAssignments(context.Context, *connect.Request[v1.WatchAssignmentsRequest]) (*connect.ServerStreamForClient[v1.WatchAssignmentsResponse], error)
 	Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
 }
@@ -337,6 +338,7 @@ func (c *agentServiceClient) Report(ctx context.Context, req *connect.Request[v1
 
 // AgentServiceHandler is an implementation of the mintmark.v1.AgentService service.
 type AgentServiceHandler interface {
+	// Sends the assignment that is in force, and each later one.
 	WatchAssignments(context.Context, *connect.Request[v1.WatchAssignmentsRequest], *connect.ServerStream[v1.WatchAssignmentsResponse]) error
 	Report(context.Context, *connect.Request[v1.ReportRequest]) (*connect.Response[v1.ReportResponse], error)
 }
