@@ -49,6 +49,11 @@ type PoolConfig struct {
 	// Table finds the owners of IDs, which are names of Servers or Groups.
 	// nil: there are no spaces.
 	Table *idspace.Table
+	// Gone are owners of Table that have left the pool. Their IDs are dealt
+	// with like those of a server that is down.
+	Gone []idspace.Owner
+	// Seen is told which IDs were seen. nil: nobody wants to know.
+	Seen *Seen
 	// Discovered says that Table was read off the servers, or will be: it
 	// says what they mint and not what they should.
 	Discovered bool

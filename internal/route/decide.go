@@ -87,8 +87,12 @@ func (p *Pool) decide(c []Candidate, q *query, t *trace) Decision {
 	absent := -1 // the first candidate whose owner does not take traffic
 	var absentMatch idspace.Match
 	sawPSK := false
+	used := q.now
+	if !q.take {
+		used = 0 // explaining an ID is no use of it
+	}
 	for i := range c {
-		match, ok := p.lookup(c, i, skip, &d, t)
+		match, ok := p.lookup(c, i, skip, used, &d, t)
 		if c[i].Field == idspace.FieldPSK && !sawPSK {
 			sawPSK = true
 			if ok && p.keepsEarlyData(q.f) {
@@ -152,7 +156,7 @@ func (p *Pool) keepsEarlyData(f *Facts) bool {
 }
 
 // lookup finds the owner of candidate i.
-func (p *Pool) lookup(c []Candidate, i int, skip bool, d *Decision, t *trace) (idspace.Match, bool) {
+func (p *Pool) lookup(c []Candidate, i int, skip bool, used int64, d *Decision, t *trace) (idspace.Match, bool) {
 	id := &c[i]
 	if len(id.ID) == 0 {
 		return idspace.Match{}, false
@@ -174,6 +178,9 @@ func (p *Pool) lookup(c []Candidate, i int, skip bool, d *Decision, t *trace) (i
 		return idspace.Match{}, false
 	}
 	m, ok := p.Config.Table.Lookup(id.Field, id.ID)
+	if ok && p.seen != nil {
+		p.seen[m.Owner].see(m.Generation, used)
+	}
 	if t != nil {
 		if ok {
 			t.matched(i, id, p, m)
@@ -191,6 +198,9 @@ func (p *Pool) toOwner(field idspace.Field, m idspace.Match, q *query, d *Decisi
 		return o.group.toMember(q, d, t)
 	}
 	s := o.server
+	if s == nil {
+		return false // it has left the pool
+	}
 	if !s.takes(q.now, q.f.Exclude) || q.bars(s) {
 		if t != nil {
 			t.away(s, q)

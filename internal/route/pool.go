@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +17,9 @@ type Pool struct {
 	Config  PoolConfig
 	Servers []*Server // in the order of Config.Servers
 
-	chooser chooser // among all servers
-	owners  []owner // indexed by idspace.Match.Owner
+	chooser chooser      // among all servers
+	owners  []owner      // indexed by idspace.Match.Owner
+	seen    []*seenOwner // likewise; nil: nobody wants to know
 	groups  map[GroupName]*group
 	byName  map[ServerName]*Server
 	sparse  bool // few enough session_ids are assigned for RandomAuto to look them up
@@ -34,10 +36,11 @@ type group struct {
 	chooser chooser // among the members
 }
 
-// An owner of a space: exactly one of the two.
+// An owner of a space: a server, a group, or one that has left the pool.
 type owner struct {
 	server *Server
 	group  *group
+	gone   idspace.Owner
 }
 
 // NewPool builds a pool. prev is the pool of the same name in the snapshot
@@ -170,10 +173,16 @@ func (p *Pool) addOwners() error {
 	var errs []error
 	for _, name := range p.Config.Table.Owners() {
 		o := p.ownerOf(name)
+		if o == (owner{}) && slices.Contains(p.Config.Gone, name) {
+			o.gone = name
+		}
 		if o == (owner{}) {
 			errs = append(errs, fmt.Errorf("a space belongs to %s, which is no server or group", name))
 		}
 		p.owners = append(p.owners, o)
+		if p.Config.Seen != nil {
+			p.seen = append(p.seen, p.Config.Seen.of(name))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -184,8 +193,11 @@ func (p *Pool) ownerOf(name idspace.Owner) owner {
 
 // name returns the name of the owner, for people.
 func (o owner) name() string {
-	if o.group != nil {
+	switch {
+	case o.group != nil:
 		return "group " + string(o.group.name)
+	case o.server == nil:
+		return "server " + string(o.gone) + ", which has left the pool"
 	}
 	return "server " + string(o.server.Config.Name)
 }
