@@ -23,6 +23,9 @@ type checker struct {
 	result *Config
 	// pools holds what listeners need to know of each pool that has a name.
 	pools map[string]*poolFacts
+	// absent is a pool that the listener at hand names and the control plane
+	// does not have.
+	absent string
 	// sockets are the addresses listened on so far.
 	sockets []socket
 }

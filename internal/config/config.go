@@ -16,8 +16,12 @@ type Config struct {
 	Admin *Address
 	// ShutdownGrace is how long connections may go on after SIGTERM.
 	ShutdownGrace time.Duration
+	// Control is the control plane; nil: there is none.
+	Control *Control
 	// Listeners stand in the order of the file.
 	Listeners []Listener
+	// Waiting are the listeners whose pool the control plane does not have.
+	Waiting []Waiting
 	// Pools stand in the order of the file.
 	Pools []route.PoolConfig
 	// Schemes are the pools that have a scheme.
@@ -86,6 +90,9 @@ type Options struct {
 	// Functions are the ID functions that the program brings, by name
 	// (scheme: {kind: function, name: ...}).
 	Functions map[string]idspace.Function
+	// Pools are the control plane's. nil: it has sent none yet, or there is no
+	// control plane.
+	Pools *Pools
 	// WithoutPlans leaves the plans unread: a planned pool has a Scheme and no
 	// table. It is for the command that is about to write them.
 	WithoutPlans bool

@@ -9,6 +9,9 @@ func Defaults(v any) {
 	switch v := v.(type) {
 	case *File:
 		v.ShutdownGrace = Duration(30 * time.Second)
+	case *FileControl:
+		v.Cache = "snapshot"
+		v.TLS = "on"
 	case *FileListener:
 		v.AccessLogFormat = "text"
 		v.Engine = "auto"

@@ -17,15 +17,18 @@ type File struct {
 	Version int `yaml:"version"`
 	// Where the balancer tells how it is. Without it there is no such address.
 	Admin *Admin `yaml:"admin"`
-	// The control plane.
-	Control *Later `yaml:"control"`
+	// The control plane, which then has the pools. Without it this file is all
+	// there is.
+	Control *FileControl `yaml:"control"`
 	// How long connections may go on after SIGTERM before they are closed.
 	// 0s closes them at once.
 	// Default: 30s.
 	ShutdownGrace Duration `yaml:"shutdown_grace"`
-	// The addresses that clients connect to. At least one is required.
+	// The addresses that clients connect to. At least one is required, but in
+	// a control plane.
 	Listeners []FileListener `yaml:"listeners"`
-	// The servers, in pools. At least one is required.
+	// The servers, in pools. At least one is required, and none with `control`:
+	// `mintmark import` takes them into its store.
 	Pools []FilePool `yaml:"pools"`
 }
 

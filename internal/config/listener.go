@@ -14,6 +14,9 @@ import (
 
 func (c *checker) listeners() {
 	p := (*path)(nil).field("listeners")
+	if c.managed() && !c.written(p) && c.written((*path)(nil).field("control").field("listen")) {
+		return // a control plane alone
+	}
 	if !c.require(p, `write "listeners:" with at least one listener`) {
 		return
 	}
@@ -27,6 +30,7 @@ func (c *checker) listeners() {
 }
 
 func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
+	c.absent = ""
 	c.checkName(p.field("name"), f.Name, names)
 	c.require(p.field("protocol"), "write protocol: tls or protocol: tcp")
 	t := p.field("timeouts")
@@ -47,6 +51,10 @@ func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
 	l.AccessLog = c.accessLog(f, p)
 	l.Routes = c.routes(f, p)
 	c.listenerPool(f, p)
+	if c.absent != "" {
+		c.result.Waiting = append(c.result.Waiting, Waiting{Listener: f.Name, Pool: c.absent})
+		return
+	}
 	c.result.Listeners = append(c.result.Listeners, l)
 }
 
@@ -252,6 +260,10 @@ func (c *checker) poolReference(name string, p *path, f *FileListener) {
 	pool, ok := c.pools[name]
 	if ok {
 		pool.protocols[Protocol(f.Protocol)] = true
+		return
+	}
+	if c.managed() {
+		c.absent = name
 		return
 	}
 	known := choices(c.pools)

@@ -44,6 +44,9 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 	if root == nil {
 		return nil, r.finish(name)
 	}
+	if o.Pools != nil {
+		graft(root, o.Pools, r)
+	}
 	file, d := decodeFile(root, r)
 	if file == nil {
 		return nil, r.finish(name)
@@ -86,6 +89,7 @@ func (c *checker) check() {
 			}
 		}
 	}
+	c.control()
 	c.allPools()
 	c.listeners()
 }

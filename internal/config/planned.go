@@ -14,6 +14,9 @@ import (
 // planned compiles the spaces of a pool whose scheme is planned, out of its
 // plan.
 func (c *checker) planned(f *FilePool, p *path) *idspace.Table {
+	if c.managed() {
+		return c.managedPlan(f, p)
+	}
 	at := p.field("plan_file")
 	if !c.written(at) {
 		if !c.meant[at.String()] {
@@ -54,6 +57,23 @@ func (c *checker) planned(f *FilePool, p *path) *idspace.Table {
 	}
 	c.planOwners(t, f, p)
 	return t
+}
+
+// managedPlan compiles the plan that the control plane sent for a pool. It may
+// be behind the servers, or ahead of them: the rollout knows why.
+func (c *checker) managedPlan(f *FilePool, p *path) *idspace.Table {
+	if c.opts.Pools == nil || c.opts.Pools.Plans[f.Name] == nil {
+		return nil
+	}
+	plan, err := idspace.ParsePlan(c.opts.Pools.Plans[f.Name])
+	if err == nil {
+		var t *idspace.Table
+		if t, err = plan.Table(); err == nil {
+			return t
+		}
+	}
+	c.problemf(p.field("scheme"), "update this program, if it is older than the control plane", "the plan of pool %s: %v", f.Name, err)
+	return nil
 }
 
 // planCommand is the command that brings the plan of a pool up to date.

@@ -10,6 +10,16 @@ import (
 
 func (c *checker) allPools() {
 	p := (*path)(nil).field("pools")
+	if c.managed() {
+		if c.opts.Pools == nil && c.written(p) {
+			c.problem(p, "has no effect beside control, whose store has the pools",
+				fmt.Sprintf("take them into the store with `mintmark import %s`, then remove them here", c.name))
+			return
+		}
+		if len(c.file.Pools) == 0 {
+			return
+		}
+	}
 	if !c.require(p, `write "pools:" with at least one pool`) {
 		return
 	}
@@ -44,6 +54,9 @@ func (c *checker) pool(f *FilePool, p *path, names map[string]*path) {
 	cfg.Groups = c.groups(f, p, owners)
 	cfg.Servers = c.servers(f, p, owners)
 	cfg.Table = c.spaces(f, p)
+	if c.managed() {
+		cfg.Gone = gone(cfg.Table, owners)
+	}
 	c.discover(f, p)
 	c.learn(f, p)
 
@@ -52,6 +65,20 @@ func (c *checker) pool(f *FilePool, p *path, names map[string]*path) {
 		c.pools[f.Name] = facts
 	}
 	c.result.Pools = append(c.result.Pools, *cfg)
+}
+
+// gone returns the owners of a table that are not in the pool any more.
+func gone(t *idspace.Table, owners map[string]*path) []idspace.Owner {
+	if t == nil {
+		return nil
+	}
+	var left []idspace.Owner
+	for _, name := range t.Owners() {
+		if owners[string(name)] == nil {
+			left = append(left, name)
+		}
+	}
+	return left
 }
 
 // word turns a word of the file into what package route calls it. Words that

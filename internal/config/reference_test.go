@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -149,26 +150,32 @@ func kindOf(f reflect.StructField) string {
 	return kind + list
 }
 
-// readComments returns the comments of the types in file.go and their fields.
+// readComments returns the comments of the types in file*.go and their fields.
 func readComments(t *testing.T) map[string]string {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), "file.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("file*.go")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("looking for the types of the file: %v, %v", files, err)
 	}
 	comments := map[string]string{}
-	for _, d := range f.Decls {
-		g, ok := d.(*ast.GenDecl)
-		if !ok || g.Tok != token.TYPE {
-			continue
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
-		spec := g.Specs[0].(*ast.TypeSpec)
-		comments[spec.Name.Name] = strings.TrimSpace(g.Doc.Text())
-		for _, field := range spec.Type.(*ast.StructType).Fields.List {
-			name := spec.Name.Name + "." + field.Names[0].Name
-			comments[name] = strings.TrimSpace(field.Doc.Text())
-			if comments[name] == "" {
-				t.Errorf("%s has no comment", name)
+		for _, d := range f.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.TYPE {
+				continue
+			}
+			spec := g.Specs[0].(*ast.TypeSpec)
+			comments[spec.Name.Name] = strings.TrimSpace(g.Doc.Text())
+			for _, field := range spec.Type.(*ast.StructType).Fields.List {
+				name := spec.Name.Name + "." + field.Names[0].Name
+				comments[name] = strings.TrimSpace(field.Doc.Text())
+				if comments[name] == "" {
+					t.Errorf("%s has no comment", name)
+				}
 			}
 		}
 	}
@@ -185,6 +192,7 @@ func TestDefaultsAreDocumented(t *testing.T) {
 	for _, v := range []any{
 		new(config.File), new(config.FileListener), new(config.FileTimeouts), new(config.FilePool), new(config.FileHealth),
 		new(config.FileGroup), new(config.FileServer), new(config.FileBits), new(config.FileDiscover), new(config.FileLearn),
+		new(config.FileControl),
 	} {
 		config.Defaults(v)
 		s := reflect.ValueOf(v).Elem()
@@ -244,7 +252,7 @@ func TestChoices(t *testing.T) {
 
 const referenceHead = `# Configuration file
 
-<!-- Made from internal/config/file.go by "go test ./internal/config -run TestReference -update". -->
+<!-- Made from internal/config/file*.go by "go test ./internal/config -run TestReference -update". -->
 
 The file is YAML. It is read strictly: a name that is not known, a value of the
 wrong kind, two spaces that overlap are problems, and with a problem nothing of

@@ -10,6 +10,9 @@ import (
 func (c *checker) warn() {
 	seen := map[string]bool{}
 	for i := range c.file.Pools {
+		if c.managed() {
+			break // whoever changed them was told
+		}
 		f := &c.file.Pools[i]
 		pool := c.pools[f.Name]
 		if pool == nil || seen[f.Name] {
