@@ -652,6 +652,7 @@ type UpdateServerRequest struct {
 	Share          *uint32                `protobuf:"varint,6,opt,name=share,proto3,oneof" json:"share,omitempty"`
 	MaxConnections *uint32                `protobuf:"varint,7,opt,name=max_connections,json=maxConnections,proto3,oneof" json:"max_connections,omitempty"`
 	Draining       *bool                  `protobuf:"varint,8,opt,name=draining,proto3,oneof" json:"draining,omitempty"`
+	MintsMarks     *bool                  `protobuf:"varint,11,opt,name=mints_marks,json=mintsMarks,proto3,oneof" json:"mints_marks,omitempty"`
 	FromRevision   uint64                 `protobuf:"varint,9,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
 	DryRun         bool                   `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -740,6 +741,13 @@ func (x *UpdateServerRequest) GetMaxConnections() uint32 {
 func (x *UpdateServerRequest) GetDraining() bool {
 	if x != nil && x.Draining != nil {
 		return *x.Draining
+	}
+	return false
+}
+
+func (x *UpdateServerRequest) GetMintsMarks() bool {
+	if x != nil && x.MintsMarks != nil {
+		return *x.MintsMarks
 	}
 	return false
 }
@@ -2069,7 +2077,7 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"Z\n" +
 	"\x11AddServerResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
-	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\x8c\x03\n" +
+	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\xc2\x03\n" +
 	"\x13UpdateServerRequest\x12\x12\n" +
 	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12\x1d\n" +
@@ -2078,7 +2086,9 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\x06weight\x18\x05 \x01(\rH\x02R\x06weight\x88\x01\x01\x12\x19\n" +
 	"\x05share\x18\x06 \x01(\rH\x03R\x05share\x88\x01\x01\x12,\n" +
 	"\x0fmax_connections\x18\a \x01(\rH\x04R\x0emaxConnections\x88\x01\x01\x12\x1f\n" +
-	"\bdraining\x18\b \x01(\bH\x05R\bdraining\x88\x01\x01\x12#\n" +
+	"\bdraining\x18\b \x01(\bH\x05R\bdraining\x88\x01\x01\x12$\n" +
+	"\vmints_marks\x18\v \x01(\bH\x06R\n" +
+	"mintsMarks\x88\x01\x01\x12#\n" +
 	"\rfrom_revision\x18\t \x01(\x04R\ffromRevision\x12\x17\n" +
 	"\adry_run\x18\n" +
 	" \x01(\bR\x06dryRunB\n" +
@@ -2088,7 +2098,8 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\a_weightB\b\n" +
 	"\x06_shareB\x12\n" +
 	"\x10_max_connectionsB\v\n" +
-	"\t_draining\"]\n" +
+	"\t_drainingB\x0e\n" +
+	"\f_mints_marks\"]\n" +
 	"\x14UpdateServerResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
 	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\"\x7f\n" +

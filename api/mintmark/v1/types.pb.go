@@ -185,7 +185,8 @@ func (x *Pool) GetRevision() uint64 {
 
 type Scheme struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "ranges", "bits", "sealed" or "quic-lb"; "" for a pool without planned spaces.
+	// "ranges", "bits" or "sealed"; "" for a pool whose spaces are not planned:
+	// what it has instead (ids, discover, another scheme) is in its settings.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// How often the mark keys (sealed, quic-lb) or the generation rotate by
 	// themselves; absent for by command only.
@@ -258,9 +259,11 @@ func (x *Scheme) GetReserve() string {
 }
 
 type Group struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Policy        string                 `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Policy string                 `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
+	// What the configuration file writes besides (ids, share, number), in JSON.
+	SettingsJson  string `protobuf:"bytes,3,opt,name=settings_json,json=settingsJson,proto3" json:"settings_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -309,6 +312,13 @@ func (x *Group) GetPolicy() string {
 	return ""
 }
 
+func (x *Group) GetSettingsJson() string {
+	if x != nil {
+		return x.SettingsJson
+	}
+	return ""
+}
+
 type Server struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -322,8 +332,13 @@ type Server struct {
 	// The limit of connections; 0 for none.
 	MaxConnections uint32 `protobuf:"varint,6,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
 	Draining       bool   `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The SDK in it makes sealed marks itself, and is given the mark key, which
+	// no agent of a stock server ever is.
+	MintsMarks bool `protobuf:"varint,8,opt,name=mints_marks,json=mintsMarks,proto3" json:"mints_marks,omitempty"`
+	// What the configuration file writes besides (ids, number), in JSON.
+	SettingsJson  string `protobuf:"bytes,9,opt,name=settings_json,json=settingsJson,proto3" json:"settings_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Server) Reset() {
@@ -403,6 +418,20 @@ func (x *Server) GetDraining() bool {
 		return x.Draining
 	}
 	return false
+}
+
+func (x *Server) GetMintsMarks() bool {
+	if x != nil {
+		return x.MintsMarks
+	}
+	return false
+}
+
+func (x *Server) GetSettingsJson() string {
+	if x != nil {
+		return x.SettingsJson
+	}
+	return ""
 }
 
 // A space is a set of IDs that one owner may mint.
@@ -1019,10 +1048,11 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12<\n" +
 	"\frotate_every\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vrotateEvery\x12\x1b\n" +
 	"\tmark_bits\x18\x03 \x01(\rR\bmarkBits\x12\x18\n" +
-	"\areserve\x18\x04 \x01(\tR\areserve\"3\n" +
+	"\areserve\x18\x04 \x01(\tR\areserve\"X\n" +
 	"\x05Group\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06policy\x18\x02 \x01(\tR\x06policy\"\xde\x01\n" +
+	"\x06policy\x18\x02 \x01(\tR\x06policy\x12#\n" +
+	"\rsettings_json\x18\x03 \x01(\tR\fsettingsJson\"\xa4\x02\n" +
 	"\x06Server\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
@@ -1030,7 +1060,10 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"\x06weight\x18\x04 \x01(\rH\x00R\x06weight\x88\x01\x01\x12\x19\n" +
 	"\x05share\x18\x05 \x01(\rH\x01R\x05share\x88\x01\x01\x12'\n" +
 	"\x0fmax_connections\x18\x06 \x01(\rR\x0emaxConnections\x12\x1a\n" +
-	"\bdraining\x18\a \x01(\bR\bdrainingB\t\n" +
+	"\bdraining\x18\a \x01(\bR\bdraining\x12\x1f\n" +
+	"\vmints_marks\x18\b \x01(\bR\n" +
+	"mintsMarks\x12#\n" +
+	"\rsettings_json\x18\t \x01(\tR\fsettingsJsonB\t\n" +
 	"\a_weightB\b\n" +
 	"\x06_share\"\xbe\x01\n" +
 	"\x05Space\x12\x14\n" +
