@@ -150,3 +150,12 @@ type poolFacts struct {
 	protocols map[Protocol]bool // of the listeners that use it
 	limit     int               // of all its servers' connections; 0: none
 }
+
+// CheckName returns why name cannot be that of a pool, server, group or
+// listener; nil if it can.
+func CheckName(name string) error {
+	if f := nameFault(name); f != nil {
+		return fmt.Errorf("%s; %s", f.reason, f.remedy)
+	}
+	return nil
+}

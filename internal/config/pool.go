@@ -142,7 +142,7 @@ func (c *checker) servers(f *FilePool, p *path, owners map[string]*path) []route
 		return nil
 	}
 	switch {
-	case len(f.Servers) == 0:
+	case len(f.Servers) == 0 && !c.managed():
 		c.problem(at, "is empty", "write at least one server")
 	case len(f.Servers) > route.MaxServers:
 		c.problemf(at, fmt.Sprintf("split the pool; a pool has at most %d servers", route.MaxServers),

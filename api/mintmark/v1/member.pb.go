@@ -1164,7 +1164,9 @@ type KeyForPartner struct {
 	Partner    string                 `protobuf:"bytes,1,opt,name=partner,proto3" json:"partner,omitempty"`
 	Generation uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The key material, encrypted with age to the partner's recipient.
-	Sealed        []byte `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Sealed []byte `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// That recipient: a key that was sealed to one it had before is dropped.
+	Recipient     string `protobuf:"bytes,4,opt,name=recipient,proto3" json:"recipient,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1218,6 +1220,13 @@ func (x *KeyForPartner) GetSealed() []byte {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *KeyForPartner) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
 }
 
 type ReportResponse struct {
@@ -1352,13 +1361,14 @@ const file_mintmark_v1_member_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\rR\n" +
-	"generation\"a\n" +
+	"generation\"\x7f\n" +
 	"\rKeyForPartner\x12\x18\n" +
 	"\apartner\x18\x01 \x01(\tR\apartner\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\rR\n" +
 	"generation\x12\x16\n" +
-	"\x06sealed\x18\x03 \x01(\fR\x06sealed\"\x10\n" +
+	"\x06sealed\x18\x03 \x01(\fR\x06sealed\x12\x1c\n" +
+	"\trecipient\x18\x04 \x01(\tR\trecipient\"\x10\n" +
 	"\x0eReportResponse*K\n" +
 	"\x06KeyUse\x12\x17\n" +
 	"\x13KEY_USE_UNSPECIFIED\x10\x00\x12\x13\n" +

@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -61,6 +62,8 @@ func List(ctx context.Context, s store.Store, before uint64, limit int) ([]Entry
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
+	// By revision, because clocks of several control planes differ.
+	slices.SortStableFunc(all, func(a, b store.Entry) int { return cmp.Compare(a.Revision, b.Revision) })
 	var out []Entry
 	for _, e := range slices.Backward(all) {
 		if len(out) == limit {

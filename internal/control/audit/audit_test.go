@@ -16,7 +16,7 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
 	who := access.Identity{Role: access.RoleAdmin, Name: "ops"}
 	at := time.Unix(1_900_000_000, 0).UTC()
 	for i := range 3 {
@@ -45,7 +45,7 @@ func TestTrimKeepsTheNewest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
 	const most = 10_600
 	at := time.Unix(1_900_000_000, 0)
 	for i := 0; i < most; i += 100 {

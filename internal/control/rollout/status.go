@@ -390,3 +390,14 @@ func (p *Pool) ServerStatus() []ServerStatus {
 	}
 	return all
 }
+
+// Retiring reports whether any space is on its way out, so that it matters
+// which IDs are seen.
+func (p *Pool) Retiring() bool {
+	for id, sp := range p.s.Spaces {
+		if sp.Moved != 0 || !sp.StoppedAt.IsZero() || p.s.Servers[id.Owner].RemovedAt != 0 {
+			return true
+		}
+	}
+	return false
+}
