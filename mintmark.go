@@ -38,6 +38,13 @@ type Options struct {
 	Logger *slog.Logger
 	// Version is the value of the version label of mintmark_build_info.
 	Version string
+	// ServeStale lets a balancer that starts while its control plane is away
+	// route by the last snapshot that it has. It is not ready before the
+	// control plane has answered once.
+	ServeStale bool
+	// OnAdminToken, when set, is given the token of the first admin when a
+	// control plane in this process starts for the first time, and its URL.
+	OnAdminToken func(token, url string)
 	// OnReady, when set, is called once when every socket is open and each
 	// server has been asked for its health, with the admin address, which is
 	// "" when the file has none.
@@ -63,6 +70,9 @@ func Run(ctx context.Context, o Options) error {
 		Version:   o.Version,
 		Abort:     abort,
 		OnReady:   o.OnReady,
+
+		ServeStale:   o.ServeStale,
+		OnAdminToken: o.OnAdminToken,
 	})
 	signals := make(chan os.Signal, 4) // a burst: more than this says nothing new
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)

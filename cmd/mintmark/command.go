@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -13,16 +14,31 @@ import (
 // commands is the command table, in the order in which help lists it. A new
 // subcommand is one file with a function like these, and one line here.
 func commands() []*command {
-	return []*command{
+	all := []*command{
 		serveCommand(),
 		checkCommand(),
 		explainCommand(),
 		planCommand(),
 		statusCommand(),
 		probeCommand(),
+		loginCommand(),
+		poolListCommand(),
+		poolCreateCommand(),
+		poolDeleteCommand(),
+		serverAddCommand(),
+		serverRemoveCommand(),
+	}
+	all = append(all, serverChangeCommands()...)
+	return append(all,
+		rolloutStatusCommand(),
+		rolloutAdvanceCommand(),
+		rolloutRotateCommand(),
+		tokenCreateCommand(),
+		agentsCommand(),
+		auditCommand(),
 		demoCommand(),
 		versionCommand(),
-	}
+	)
 }
 
 // An env is what a command sees of the process that runs it.
@@ -70,9 +86,9 @@ func dispatch(ctx context.Context, e *env, args []string) error {
 	case "-version", "--version":
 		name = "version"
 	}
-	c := findCommand(name)
+	c, rest := lookUp(name, rest)
 	if c == nil {
-		return unknownCommand(name)
+		return unknownCommand(name, rest)
 	}
 	fs := newFlagSet(c.name)
 	fn := c.setup(fs)
@@ -100,8 +116,38 @@ func findCommand(name string) *command {
 	return all[i]
 }
 
-func unknownCommand(name string) error {
-	return &usageError{reason: "unknown command " + quote(name)}
+// lookUp finds the command that args begin with, of one word or of two, and
+// returns what follows.
+func lookUp(name string, rest []string) (*command, []string) {
+	if len(rest) > 0 {
+		if c := findCommand(name + " " + rest[0]); c != nil {
+			return c, rest[1:]
+		}
+	}
+	return findCommand(name), rest
+}
+
+// verbs are the second words of the commands that begin with name.
+func verbs(name string) []string {
+	var all []string
+	for _, c := range commands() {
+		if verb, ok := strings.CutPrefix(c.name, name+" "); ok {
+			all = append(all, verb)
+		}
+	}
+	return all
+}
+
+func unknownCommand(name string, rest []string) error {
+	all := verbs(name)
+	switch {
+	case len(all) == 0:
+		return &usageError{reason: "unknown command " + quote(name)}
+	case len(rest) == 0:
+		return &usageError{reason: fmt.Sprintf("%s needs one of %s", name, strings.Join(all, ", "))}
+	default:
+		return &usageError{reason: fmt.Sprintf("unknown command %s: after %s comes one of %s", quote(name+" "+rest[0]), name, strings.Join(all, ", "))}
+	}
 }
 
 // newFlagSet returns a set that neither exits nor prints: both are the

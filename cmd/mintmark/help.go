@@ -18,9 +18,15 @@ func help(e *env, args []string) error {
 		fmt.Fprint(e.stdout, "Usage: mintmark help [COMMAND]\n\nShow the list of commands, or how to use one of them.\n")
 		return nil
 	}
-	c := findCommand(args[0])
+	c, _ := lookUp(args[0], args[1:])
+	if c == nil && len(args) == 1 && len(verbs(args[0])) > 0 {
+		fmt.Fprintf(e.stdout, "Usage: mintmark %s COMMAND [FLAGS] [OPERANDS]\n\nCommands:\n", args[0])
+		printCommands(e.stdout, args[0]+" ")
+		fmt.Fprintf(e.stdout, "\nRun `mintmark help %s COMMAND` for its flags and examples.\n", args[0])
+		return nil
+	}
 	if c == nil {
-		return unknownCommand(args[0])
+		return unknownCommand(args[0], args[1:])
 	}
 	printCommand(e.stdout, c)
 	return nil
@@ -33,13 +39,22 @@ Usage: mintmark COMMAND [FLAGS] [OPERANDS]
 
 Commands:
 `)
+	printCommands(w, "")
+	fmt.Fprintln(w, "\nRun `mintmark help COMMAND` for its flags and examples.")
+}
+
+// printCommands lists the commands that begin with prefix.
+func printCommands(w io.Writer, prefix string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	for _, c := range commands() {
-		fmt.Fprintf(tw, "  %s\t%s\n", c.name, c.short)
+		if strings.HasPrefix(c.name, prefix) {
+			fmt.Fprintf(tw, "  %s\t%s\n", c.name, c.short)
+		}
 	}
-	fmt.Fprintf(tw, "  help\tshow how to use a command\n")
+	if prefix == "" {
+		fmt.Fprintf(tw, "  help\tshow how to use a command\n")
+	}
 	_ = tw.Flush() // the writer of help has nobody to tell that it is gone
-	fmt.Fprintln(w, "\nRun `mintmark help COMMAND` for its flags and examples.")
 }
 
 func printCommand(w io.Writer, c *command) {

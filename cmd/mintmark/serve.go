@@ -15,8 +15,8 @@ import (
 func serveCommand() *command {
 	return &command{
 		name:     "serve",
-		synopsis: "-c FILE [--log-format text|json] [--log-level LEVEL]",
-		short:    "run the balancer",
+		synopsis: "-c FILE [--serve-stale] [--log-format text|json] [--log-level LEVEL]",
+		short:    "run the balancer, and the control plane if the file has one",
 		long: `
 Run the balancer that the configuration file describes, in the foreground,
 until SIGTERM or SIGINT.
@@ -25,6 +25,12 @@ SIGTERM and SIGINT stop accepting, wait for the connections at most
 shutdown_grace, and exit 0; a second one closes what is left at once. SIGHUP
 reads the file again: all of it is put into effect, without dropping a
 connection, or, when it has problems, nothing is.
+
+With "control:" in the file the pools come from a control plane: one in this
+process (listen, store), or one elsewhere (connect). The first start of a
+control plane prints the token of the first admin on standard error, once. A
+balancer that starts while the control plane is away opens nothing, unless
+--serve-stale lets it route by the last snapshot on its disk.
 
 The log goes to standard error. Under systemd, use Type=notify-reload; sockets
 that systemd passes are used for the listeners bound to the same address or
@@ -36,6 +42,7 @@ named by FileDescriptorName=.`,
 		setup: func(fs *flag.FlagSet) runFunc {
 			file := fs.String("c", "", "configuration `FILE`")
 			format := fs.String("log-format", "text", "`FORMAT` of the log: text or json")
+			stale := fs.Bool("serve-stale", false, "route by the last snapshot while the control plane is away at the start")
 			level := fs.String("log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 			return func(ctx context.Context, e *env, operands []string) error {
 				if len(operands) > 0 {
@@ -48,7 +55,7 @@ named by FileDescriptorName=.`,
 				if err != nil {
 					return err
 				}
-				return serve(ctx, e, *file, log)
+				return serve(ctx, e, *file, *stale, log)
 			}
 		},
 	}
@@ -56,17 +63,34 @@ named by FileDescriptorName=.`,
 
 // serve runs the balancer. A file with problems ends like `mintmark check`:
 // all of them on standard error, status 2.
-func serve(ctx context.Context, e *env, file string, log *slog.Logger) error {
+func serve(ctx context.Context, e *env, file string, stale bool, log *slog.Logger) error {
 	err := mintmark.Run(ctx, mintmark.Options{
-		ConfigFile: file,
-		Logger:     log,
-		Version:    readVersion().Version,
+		ConfigFile:   file,
+		Logger:       log,
+		Version:      readVersion().Version,
+		ServeStale:   stale,
+		OnAdminToken: func(token, url string) { printAdminToken(e.stderr, token, url) },
 	})
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		fmt.Fprintln(e.stderr, err) // one line a problem, as `mintmark check` writes them
 		return exitError(statusUsage)
 	}
 	return err
+}
+
+// printAdminToken shows the first admin's token, which is in no log: logs are
+// kept and copied.
+func printAdminToken(w io.Writer, token, url string) {
+	fmt.Fprintf(w, `
+This control plane has started for the first time. Log in as its first admin:
+
+  mintmark login %s
+
+with this token, which works once, within a day, and is not shown again:
+
+  %s
+
+`, url, token)
 }
 
 // newLogger returns the logger that the flags ask for.

@@ -26,10 +26,15 @@ const (
 func statusCommand() *command {
 	return &command{
 		name:     "status",
-		synopsis: "(-c FILE | --admin ADDRESS) [--json]",
-		short:    "show what a running balancer sees",
+		synopsis: "[-c FILE | --admin ADDRESS] [--json]",
+		short:    "show what a control plane, or a running balancer, sees",
 		long: `
-Ask a running balancer, at its admin address, for its pools and servers: what is
+Without -c and --admin, ask the control plane that somebody has logged in to:
+pools, balancers, agents, where each space is in its life, what is waited for,
+and alarms. With --json, the answer of ControlService.GetStatus is printed:
+revision, pools, rollouts, balancers, agents and alarms.
+
+With one of them, ask a running balancer, at its admin address, for its pools and servers: what is
 up, what each server mints and how many sessions came home, beside what round
 robin would have found; servers that assign IDs outside their space, and names
 that cannot be trusted.
@@ -46,10 +51,13 @@ probe_error, foreign_mints and foreign_examples.`,
 		setup: func(fs *flag.FlagSet) runFunc {
 			file := fs.String("c", "", "configuration `FILE`, for its admin address")
 			admin := fs.String("admin", "", "admin `ADDRESS`: HOST:PORT or unix:PATH")
-			asJSON := fs.Bool("json", false, "print one JSON object")
+			cf := newControlFlags(fs)
 			return func(ctx context.Context, e *env, operands []string) error {
 				if len(operands) > 0 {
 					return usagef("status takes no operands, got %s", quote(operands[0]))
+				}
+				if *file == "" && *admin == "" {
+					return controlStatus(ctx, e, cf)
 				}
 				network, address, err := adminAddress(*file, *admin)
 				if err != nil {
@@ -59,7 +67,7 @@ probe_error, foreign_mints and foreign_examples.`,
 				if err != nil {
 					return withHint(err, "is the balancer running, and is %s its admin address?", address)
 				}
-				if *asJSON {
+				if *cf.json {
 					return writeJSON(e.stdout, s)
 				}
 				return printStatus(e.stdout, s)
@@ -72,7 +80,7 @@ probe_error, foreign_mints and foreign_examples.`,
 func adminAddress(file, admin string) (network, address string, err error) {
 	switch {
 	case (file == "") == (admin == ""):
-		return "", "", usagef("status needs one of -c FILE and --admin ADDRESS")
+		return "", "", usagef("status takes one of -c FILE and --admin ADDRESS")
 	case strings.HasPrefix(admin, "unix:"):
 		return "unix", strings.TrimPrefix(admin, "unix:"), nil
 	case admin != "":

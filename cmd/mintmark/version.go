@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -76,6 +77,13 @@ func printVersion(w io.Writer, v versionInfo, asJSON bool) error {
 }
 
 // writeJSON writes v as the result of a command: one indented document.
+// unmarshalNumbers is json.Unmarshal that leaves numbers as they are.
+func unmarshalNumbers(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return d.Decode(v)
+}
+
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

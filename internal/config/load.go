@@ -13,6 +13,16 @@ import (
 // Load reads, checks and compiles the file at path. The error is a Problems
 // when the file could be read and is not in order.
 func Load(path string, o Options) (*Config, error) {
+	data, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, o)
+}
+
+// Read returns what Parse needs of the file at path. The error is a Problems
+// when the file is too large.
+func Read(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("reading the configuration: %s is a directory", path)
 	}
@@ -23,7 +33,7 @@ func Load(path string, o Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	return Parse(path, data, o)
+	return data, nil
 }
 
 func tooLarge(name string) Problem {

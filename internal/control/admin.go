@@ -75,15 +75,21 @@ func (c *change) planned(ctx context.Context, dryRun bool) (*mintmarkv1.PlanDiff
 // DeletePool implements ControlService.
 func (a *adminAPI) DeletePool(ctx context.Context, r *connect.Request[mintmarkv1.DeletePoolRequest]) (*connect.Response[mintmarkv1.DeletePoolResponse], error) {
 	name := r.Msg.GetName()
+	var servers []serverDocument
 	rev, err := a.s.change(ctx, name, acting(ctx, "delete pool", name, r.Msg.GetFromRevision()), func(c *change) error {
 		if c.pool == nil {
 			return errNoPool
 		}
-		c.pool = nil
+		servers, c.pool = c.pool.Servers, nil
 		return nil
 	})
 	if err != nil {
 		return nil, rpcError(err)
+	}
+	for _, s := range servers {
+		if err := a.s.access.Revoke(ctx, access.RoleAgent, name, s.Name); err != nil {
+			return nil, rpcError(err)
+		}
 	}
 	return connect.NewResponse(&mintmarkv1.DeletePoolResponse{Revision: rev}), nil
 }

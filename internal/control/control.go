@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/control/access"
+	"github.com/mintmark/mintmark/internal/control/audit"
 	"github.com/mintmark/mintmark/internal/store"
 )
 
@@ -109,11 +110,19 @@ func (s *Server) isOnline(key string) bool {
 // tickInterval is how often time is told to the rollouts.
 const tickInterval = 5 * time.Second
 
-// Run tells time to the rollouts until ctx ends.
+// ticksPerTrim is how often the audit log is cut to its size.
+const ticksPerTrim = 720
+
+// Run tells time to the rollouts, and bounds the audit log, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	t := time.NewTicker(tickInterval)
 	defer t.Stop()
-	for {
+	for n := 0; ; n++ {
+		if n%ticksPerTrim == 0 {
+			if err := audit.Trim(ctx, s.store); err != nil && ctx.Err() == nil {
+				s.log.Warn("the audit log was not cut", "error", err)
+			}
+		}
 		if err := s.Tick(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("rollouts were not told the time", "error", err)
 		}

@@ -47,6 +47,13 @@ type Config struct {
 	Version string
 	// Abort ends the drain at once when it is closed: the second signal.
 	Abort <-chan struct{}
+	// ServeStale routes by the last snapshot of the control plane while that
+	// is away at the start. Without it such a balancer opens nothing.
+	ServeStale bool
+	// OnAdminToken, when set, is given the token of the first admin of a
+	// control plane that starts for the first time, and its URL. The token is
+	// not to be had again.
+	OnAdminToken func(token, url string)
 	// OnReady, when set, is called once, with the admin address ("" without
 	// one), when every socket is open and the servers were asked once.
 	OnReady func(admin string)
@@ -77,6 +84,12 @@ type Daemon struct {
 	lists     map[route.PoolName]*learn.List
 	probes    map[serverKey]probeSeen
 	stopping  bool
+	file      []byte                         // the configuration file that is in force
+	pools     *config.Pools                  // of the control plane; nil: none yet
+	seen      map[route.PoolName]*route.Seen // of its planned pools
+	control   *controlPlane                  // in this process; nil: none
+	revision  uint64                         // of the snapshot that was acknowledged last
+	synced    chan struct{}                  // closed once that was the case
 
 	serving  sync.WaitGroup // accept loops
 	draining sync.WaitGroup // listeners that no longer accept, their connections still running
@@ -100,6 +113,8 @@ func New(cfg Config) *Daemon {
 		listeners: make(map[route.ListenerName]*listener),
 		layouts:   make(map[route.PoolName]discover.Layout),
 		probes:    make(map[serverKey]probeSeen),
+		seen:      make(map[route.PoolName]*route.Seen),
+		synced:    make(chan struct{}),
 	}
 	d.monitor = backend.NewMonitor(backend.Config{
 		Logger:   cfg.Logger,
@@ -118,10 +133,15 @@ func New(cfg Config) *Daemon {
 // returns why it could not. A config.Problems error means that the file is at
 // fault. Every goroutine that it started has ended when it returns.
 func (d *Daemon) Run(ctx context.Context) error {
-	cfg, err := config.Load(d.cfg.Path, d.options())
+	data, err := config.Read(d.cfg.Path)
 	if err != nil {
 		return err
 	}
+	cfg, err := config.Parse(d.cfg.Path, data, d.options(nil))
+	if err != nil {
+		return err
+	}
+	d.file = data
 	in, err := inheritSockets()
 	if err != nil {
 		return err
@@ -137,8 +157,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.closeAll()
 		return err
 	}
-	if unused := d.closeInherited(); len(unused) > 0 {
-		d.log.Warn("closing passed sockets that no listener is bound to", "sockets", unused)
+	if cfg.Control == nil {
+		d.warnInherited()
+	} else if err := d.startControl(ctx, background, &wg, cfg.Control); err != nil {
+		d.closeAll()
+		return err
 	}
 	wg.Go(func() {
 		if err := d.monitor.Run(background); err != nil {
@@ -172,6 +195,13 @@ func (d *Daemon) serverChanged(s *route.Server, up bool, reason string) {
 // announce tells the world that the balancer is ready, once each server has
 // been asked or the wait has lasted long enough.
 func (d *Daemon) announce(ctx context.Context) {
+	if d.followsControl() {
+		select {
+		case <-d.synced:
+		case <-ctx.Done():
+			return
+		}
+	}
 	first, cancel := context.WithTimeout(ctx, firstRoundLimit)
 	defer cancel()
 	_ = d.waitFirstRound(first) // late servers are dealt with as they answer
@@ -251,10 +281,12 @@ func (d *Daemon) closeAll() {
 	d.inherited.close()
 }
 
-func (d *Daemon) closeInherited() []string {
+func (d *Daemon) warnInherited() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.inherited.close()
+	if unused := d.inherited.close(); len(unused) > 0 {
+		d.log.Warn("closing passed sockets that no listener is bound to", "sockets", unused)
+	}
 }
 
 // fail ends Run with err; only the first failure counts.
@@ -265,8 +297,8 @@ func (d *Daemon) fail(err error) {
 	}
 }
 
-func (d *Daemon) options() config.Options {
-	return config.Options{Functions: d.cfg.Functions}
+func (d *Daemon) options(pools *config.Pools) config.Options {
+	return config.Options{Functions: d.cfg.Functions, Pools: pools}
 }
 
 // errStopping is returned by Reload once Run is on its way out.
@@ -278,10 +310,7 @@ var errStopping = errors.New("reloading: the process is shutting down")
 func (d *Daemon) Reload(ctx context.Context) error {
 	notifyReloading()
 	defer notify("READY=1")
-	cfg, err := config.Load(d.cfg.Path, d.options())
-	if err == nil {
-		err = d.apply(ctx, cfg)
-	}
+	err := d.reload(ctx)
 	d.metrics.ConfigReloaded(err == nil)
 	if err == nil {
 		d.log.Info("configuration reloaded", "file", d.cfg.Path)

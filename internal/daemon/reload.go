@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"reflect"
 
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/l4"
@@ -43,6 +44,34 @@ func (c *change) discard(d *Daemon) {
 func (d *Daemon) apply(ctx context.Context, cfg *config.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.applyLocked(ctx, cfg)
+}
+
+// reload reads the file and applies it, with the pools of the control plane if
+// there is one.
+func (d *Daemon) reload(ctx context.Context) error {
+	data, err := config.Read(d.cfg.Path)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cfg, err := config.Parse(d.cfg.Path, data, d.options(d.pools))
+	if err != nil {
+		return err
+	}
+	if d.current != nil && !reflect.DeepEqual(cfg.Control, d.current.Control) {
+		return errControlChanged
+	}
+	if err := d.applyLocked(ctx, cfg); err != nil {
+		return err
+	}
+	d.file = data
+	return nil
+}
+
+// applyLocked is apply for a caller that holds mu.
+func (d *Daemon) applyLocked(ctx context.Context, cfg *config.Config) error {
 	if d.stopping {
 		return errStopping
 	}
@@ -114,6 +143,7 @@ func (d *Daemon) newSnapshotWith(cfg *config.Config, prev *route.Snapshot, lists
 		if list := lists[pc.Name]; list != nil {
 			pc.Learned = list
 		}
+		pc.Seen = d.seenOf(cfg, &pc)
 		p, err := route.NewPool(pc, before)
 		if err != nil {
 			return nil, fmt.Errorf("building pool %s: %w", pc.Name, err)

@@ -18,6 +18,17 @@ type Status struct {
 	Config    string       `json:"config"`           // path of the file
 	Listeners []string     `json:"listeners"`
 	Pools     []PoolStatus `json:"pools"`
+	// Revision is that of the last snapshot of the control plane that was
+	// acknowledged, and Waiting the listeners whose pool it does not have.
+	Revision uint64          `json:"revision,omitempty"`
+	Waiting  []WaitingStatus `json:"waiting,omitempty"`
+}
+
+// A WaitingStatus is a listener that is not open, because the control plane
+// does not have its pool.
+type WaitingStatus struct {
+	Listener string `json:"listener"`
+	Pool     string `json:"pool"`
 }
 
 // PoolStatus is one pool of a Status.
@@ -97,6 +108,10 @@ func (d *Daemon) Status() Status {
 	snap := d.snapshot.Load()
 	if d.current == nil || snap == nil {
 		return s
+	}
+	s.Revision = d.revision
+	for _, w := range d.current.Waiting {
+		s.Waiting = append(s.Waiting, WaitingStatus(w))
 	}
 	for i := range d.current.Listeners {
 		s.Listeners = append(s.Listeners, string(d.current.Listeners[i].Name))

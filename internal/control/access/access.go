@@ -114,12 +114,6 @@ type who struct {
 	err error
 }
 
-// With returns a context of a request by id. The process uses it for requests
-// to itself; others are authenticated by Keeper.Middleware.
-func With(ctx context.Context, id Identity) context.Context {
-	return context.WithValue(ctx, contextKey{}, who{id: id})
-}
-
 // From returns who made the request of ctx, and false if nobody is known.
 func From(ctx context.Context) (Identity, bool) {
 	w, ok := ctx.Value(contextKey{}).(who)

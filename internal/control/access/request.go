@@ -67,17 +67,13 @@ func (k *Keeper) known(ctx context.Context, id Identity) error {
 }
 
 // Middleware finds out who sends each request, for Interceptor and From.
-// Requests of the process itself (With) pass as they are.
 func (k *Keeper) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, own := From(r.Context()); !own {
-			id, err := k.Authenticate(r)
-			if err != nil && !errors.Is(err, ErrNoCredentials) {
-				k.log.Warn("refusing credentials", "peer", r.RemoteAddr, "path", r.URL.Path, "error", err)
-			}
-			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, who{id: id, err: err}))
+		id, err := k.Authenticate(r)
+		if err != nil && !errors.Is(err, ErrNoCredentials) {
+			k.log.Warn("refusing credentials", "peer", r.RemoteAddr, "path", r.URL.Path, "error", err)
 		}
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, who{id: id, err: err})))
 	})
 }
 

@@ -281,6 +281,8 @@ func (c *Credentials) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: c.TLSConfig(), ForceAttemptHTTP2: true,
 		TLSHandshakeTimeout: timeout, IdleConnTimeout: time.Minute,
+		// A control plane that went without a word is noticed by pings.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: timeout, PingTimeout: timeout},
 	}}
 }
 
