@@ -15,6 +15,7 @@ import (
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/control"
 	"github.com/mintmark/mintmark/internal/control/access"
+	"github.com/mintmark/mintmark/internal/control/access/join"
 	"github.com/mintmark/mintmark/internal/follow"
 	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/store"
@@ -56,9 +57,9 @@ func (d *Daemon) startControl(ctx, background context.Context, wg *sync.WaitGrou
 		}
 		source = b
 	} else {
-		source = follow.NewAPI(follow.APIConfig{
+		source = follow.NewAPI(join.NewRemote(join.RemoteConfig{
 			URLs: c.Connect, Dir: c.Credentials, TokenFile: c.TokenFile, CA: c.CA, Role: string(access.RoleBalancer), Logger: d.log,
-		})
+		}))
 	}
 	f := follow.New(follow.Config{
 		Source: source, Cache: c.Cache, Apply: d.applySnapshot, Seen: d.eachSeen, OnSync: d.onSync, Logger: d.log,

@@ -37,11 +37,10 @@ import (
 // timeout bounds one exchange with the control plane.
 const timeout = 15 * time.Second
 
-// The files of a Credentials directory.
-const (
-	fileKey   = "key.pem"
-	fileChain = "chain.pem" // the member's certificate, then the authority's
-)
+// fileCredentials is the file of a Credentials directory: the private key, the
+// member's certificate, then the authority's. It is one file so that none of
+// them is ever seen with another's.
+const fileCredentials = "credentials.pem"
 
 // ErrNotJoined is the error of Load for a directory without credentials.
 var ErrNotJoined = errors.New("not joined yet: a join token is needed once (mintmark token create)")
@@ -146,21 +145,14 @@ type Credentials struct {
 // Load reads the credentials in dir. The error is ErrNotJoined when there are
 // none.
 func Load(dir string) (*Credentials, error) {
-	keyPEM, err := os.ReadFile(filepath.Join(dir, fileKey))
+	text, err := os.ReadFile(filepath.Join(dir, fileCredentials))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotJoined
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading credentials: %w", err)
 	}
-	chainPEM, err := os.ReadFile(filepath.Join(dir, fileChain))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNotJoined // it ended between the two files
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading credentials: %w", err)
-	}
-	cert, err := tls.X509KeyPair(chainPEM, keyPEM)
+	cert, err := tls.X509KeyPair(text, text)
 	if err != nil {
 		return nil, fmt.Errorf("the credentials in %s do not fit together: %w", dir, err)
 	}
@@ -188,30 +180,28 @@ func (c *Credentials) set(cert *tls.Certificate) error {
 	return nil
 }
 
-// keep writes key and chain (DER) to the directory and puts them into use. A
-// key that comes with another chain is never seen: the chain goes first away
-// and comes last.
+// keep writes key and chain (DER) to the directory and puts them into use.
 func (c *Credentials) keep(key *ecdsa.PrivateKey, chain [][]byte) error {
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return err
 	}
-	cert := &tls.Certificate{Certificate: chain, PrivateKey: key}
-	if err := c.set(cert); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
 	}
-	var chainPEM []byte
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 	for _, der := range chain {
-		chainPEM = append(chainPEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-	if err := writeFile(filepath.Join(c.dir, fileKey), keyPEM); err != nil {
+	// Nothing is kept that could not be used.
+	cert, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return fmt.Errorf("the control plane's answer is no certificate for this key: %w", err)
+	}
+	if err := writeFile(filepath.Join(c.dir, fileCredentials), text); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(c.dir, fileChain), chainPEM)
+	return c.set(&cert)
 }
 
 // writeFile replaces path by data in one step, on disk when it returns, with
