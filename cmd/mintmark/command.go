@@ -16,6 +16,7 @@ import (
 func commands() []*command {
 	all := []*command{
 		serveCommand(),
+		agentCommand(),
 		checkCommand(),
 		explainCommand(),
 		planCommand(),

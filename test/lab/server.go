@@ -19,6 +19,8 @@ type Server struct {
 	*Process
 	Name string
 	Addr string
+	// Dir holds its files: nginx.pid, apache.pid, haproxy.sock.
+	Dir string
 }
 
 // Stock is the mark of a server that is given no key file: it makes a key of
@@ -54,11 +56,17 @@ func ticketKey(tb testing.TB, mark string, secret int) []byte {
 // for a resumed or a full handshake, and the version of TLS.
 func StartNginx(tb testing.TB, cert *Cert, name, mark string) *Server {
 	tb.Helper()
+	return StartNginxWith(tb, cert, name, mark)
+}
+
+// StartNginxWith is StartNginx with more directives in its server.
+func StartNginxWith(tb testing.TB, cert *Cert, name, mark string, lines ...string) *Server {
+	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
-	key := ""
+	key := strings.Join(lines, "\n")
 	if mark != Stock {
-		key = fmt.Sprintf("ssl_session_ticket_key %s;", WriteFile(tb, dir, "ticket.key", ticketKey(tb, mark, longSecret)))
+		key += fmt.Sprintf("ssl_session_ticket_key %s;", WriteFile(tb, dir, "ticket.key", ticketKey(tb, mark, longSecret)))
 	}
 	conf := WriteFile(tb, dir, "nginx.conf", fmt.Appendf(nil, `
 daemon off;
@@ -84,7 +92,7 @@ http {
 	}
 }
 `, dir, addr, cert.CertFile, cert.KeyFile, key, name))
-	s := &Server{Name: name, Addr: addr}
+	s := &Server{Name: name, Addr: addr, Dir: dir}
 	s.Process = start(tb, "nginx-"+name, exec.Command(program(tb, "nginx"), "-e", "stderr", "-p", dir, "-c", conf))
 	s.waitListening(addr)
 	return s
@@ -159,6 +167,8 @@ func StartHAProxyWith(tb testing.TB, cert *Cert, name, mark string, bind ...stri
 	}
 	options = strings.Join(append([]string{options}, bind...), " ")
 	conf := WriteFile(tb, dir, "haproxy.cfg", fmt.Appendf(nil, `
+global
+	stats socket %s/haproxy.sock level admin
 defaults
 	mode http
 	timeout client 10s
@@ -167,8 +177,8 @@ defaults
 frontend lab
 	bind %s ssl crt %s %s
 	http-request return status 200 content-type text/plain lf-string "%s %%[ssl_fc_is_resumed,iif(r,.)] %%[ssl_fc_protocol]\n"
-`, addr, cert.BothFile, options, name))
-	s := &Server{Name: name, Addr: addr}
+`, dir, addr, cert.BothFile, options, name))
+	s := &Server{Name: name, Addr: addr, Dir: dir}
 	s.Process = start(tb, "haproxy-"+name, exec.Command(program(tb, "haproxy"), "-db", "-f", conf))
 	s.waitListening(addr)
 	return s
@@ -222,7 +232,7 @@ SSLCertificateKeyFile %[5]s
 	// The workers change their user; they must reach the document.
 	chmod(tb, 0o755, dir, filepath.Dir(dir))
 	chmod(tb, 0o644, filepath.Join(dir, "index.html"))
-	s := &Server{Name: name, Addr: addr}
+	s := &Server{Name: name, Addr: addr, Dir: dir}
 	s.Process = start(tb, "apache-"+name, exec.Command(program(tb, "apache2"), "-DFOREGROUND", "-f", conf))
 	s.waitListening(addr)
 	return s

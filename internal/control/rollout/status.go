@@ -106,7 +106,7 @@ func (p *Pool) phase(id SpaceID, sp *spaceRecord, at time.Time) Phase {
 		return PhaseRetiring
 	case sp.Grant == nil:
 		return PhasePrepared
-	case slices.Contains(s.Report.Minting, id.Generation):
+	case s.Report.Verified && slices.Contains(s.Report.Minting, id.Generation):
 		return PhaseMinting
 	case sp.Offered && !s.Agent:
 		return PhaseMinting // by its operator; nobody can say otherwise
