@@ -23,6 +23,14 @@ type Server struct {
 	Dir string
 }
 
+// Restart ends the server and runs it again as it was.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.Stop()
+	s.Process = start(s.tb, s.Process.name, exec.Command(s.cmd.Path, s.cmd.Args[1:]...)) //nolint:gosec // what ran before
+	s.waitListening(s.Addr)
+}
+
 // Stock is the mark of a server that is given no key file: it makes a key of
 // its own, with a random name, as it does for people who configured nothing.
 const Stock = ""
@@ -130,13 +138,22 @@ func StartStockOpenSSL(tb testing.TB, cert *Cert, name string, args ...string) *
 // answers with its name.
 func StartNode(tb testing.TB, cert *Cert, name string) *Server {
 	tb.Helper()
+	return StartNodeWith(tb, cert, name, "")
+}
+
+// StartNodeWith is StartNode with more of a script: server is the HTTPS server
+// in it.
+func StartNodeWith(tb testing.TB, cert *Cert, name, more string) *Server {
+	tb.Helper()
 	host, port := splitAddr(tb, FreeAddr(tb))
 	script := fmt.Sprintf(`
 const fs = require("fs");
-require("https").createServer({cert: fs.readFileSync(%q), key: fs.readFileSync(%q)}, (req, res) => {
+const server = require("https").createServer({cert: fs.readFileSync(%q), key: fs.readFileSync(%q)}, (req, res) => {
   res.setHeader("Connection", "close");
   res.end(%q);
-}).listen(%s, %q);`, cert.CertFile, cert.KeyFile, name+"\n", port, host)
+});
+%s
+server.listen(%s, %q);`, cert.CertFile, cert.KeyFile, name+"\n", more, port, host)
 	s := &Server{Name: name, Addr: host + ":" + port}
 	s.Process = start(tb, "node-"+name, exec.Command(program(tb, "node"), "-e", script))
 	s.waitListening(s.Addr)
@@ -242,9 +259,14 @@ SSLCertificateKeyFile %[5]s
 // mark (hex). It answers with its name.
 func StartLighttpd(tb testing.TB, cert *Cert, name, mark string) *Server {
 	tb.Helper()
+	return StartLighttpdWith(tb, cert, name, mark, "")
+}
+
+// StartLighttpdWith is StartLighttpd with another line in its configuration.
+func StartLighttpdWith(tb testing.TB, cert *Cert, name, mark, option string) *Server {
+	tb.Helper()
 	dir := tb.TempDir()
 	host, port := splitAddr(tb, FreeAddr(tb))
-	option := ""
 	if mark != Stock {
 		now := time.Now()
 		stek := binary.NativeEndian.AppendUint32(nil, 0) // version
