@@ -26,6 +26,7 @@ type plane struct {
 	t      *testing.T
 	mu     sync.Mutex
 	at     time.Time
+	dir    string
 	store  store.Store
 	server *control.Server
 	url    string
@@ -55,9 +56,9 @@ func (p *plane) tick() {
 
 func newPlane(t *testing.T) *plane {
 	t.Helper()
-	p := &plane{t: t, at: time.Now().UTC()}
+	p := &plane{t: t, at: time.Now().UTC(), dir: t.TempDir()}
 	var err error
-	if p.store, err = store.OpenBolt(filepath.Join(t.TempDir(), "mintmark.db"), store.Options{}); err != nil {
+	if p.store, err = store.OpenBolt(filepath.Join(p.dir, "mintmark.db"), store.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.store.Close() })
