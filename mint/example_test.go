@@ -5,6 +5,9 @@ import (
 	"crypto/tls"
 	"net/http"
 
+	"github.com/alexedwards/scs/v2"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"github.com/mintmark/mintmark/mint"
 	"github.com/mintmark/mintmark/mint/control"
 )
@@ -40,4 +43,32 @@ func ExampleClient_NewID() {
 		}
 		http.SetCookie(w, &http.Cookie{Name: "sid", Value: id, HttpOnly: true, Secure: true})
 	})
+}
+
+// A server of the Model Context Protocol has a hook for its session IDs.
+func ExampleClient_ID() {
+	client, err := mint.Open(mint.Config{State: "mint.json"})
+	if err != nil {
+		panic(err)
+	}
+	server := mcp.NewServer(&mcp.Implementation{Name: "tools"}, &mcp.ServerOptions{GetSessionID: client.ID})
+	http.Handle("/mcp", mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, nil))
+}
+
+// A session library that makes its tokens itself: its cookie gets a mark.
+func ExampleClient_CookieHandler() {
+	client, err := mint.Open(mint.Config{State: "mint.json"})
+	if err != nil {
+		panic(err)
+	}
+	sessions := scs.New()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/login", func(_ http.ResponseWriter, r *http.Request) {
+		sessions.Put(r.Context(), "user", "Ada")
+	})
+	server := &http.Server{
+		Addr:    ":8080",
+		Handler: client.CookieHandler(sessions.Cookie.Name, sessions.LoadAndSave(mux)),
+	}
+	panic(server.ListenAndServe())
 }

@@ -17,9 +17,12 @@
 // leave the machine, and survive a restart. A ticket is good only for the name
 // and the client authentication it was issued under.
 //
-// Application IDs: NewID returns a mark followed by at least 128 random bits. A
-// mark says where an ID belongs and not that it is genuine: look IDs up in the
-// application's own store, as always.
+// Application IDs: NewID returns a mark followed by at least 128 random bits,
+// and ID is the same for hooks that take a func() string, as most session
+// libraries have. For those that make their tokens themselves, AddMark and
+// CutMark put a mark before a token and take it off again, and CookieHandler
+// does so to a cookie. A mark says where an ID belongs and not that it is
+// genuine: look IDs up in the application's own store, as always.
 //
 // The package imports nothing but the standard library and idspace/sealed.
 package mint
@@ -27,8 +30,6 @@ package mint
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -142,33 +143,6 @@ func Open(c Config) (*Client, error) {
 
 // Ready reports whether there is something to mint.
 func (c *Client) Ready() bool { return c.state.Load().mint != nil }
-
-// NewID returns a new ID for the application: its mark, then at least 128
-// random bits. With the scheme sealed it is base64url, else hexadecimal. The
-// error is ErrNothingToMint.
-func (c *Client) NewID() (string, error) {
-	k := c.state.Load().mint
-	if k == nil {
-		return "", ErrNothingToMint
-	}
-	var random [16]byte
-	_, _ = rand.Read(random[:]) // never fails, by its documentation
-	if k.encoder == nil {
-		return k.Text + hex.EncodeToString(random[:]), nil
-	}
-	return string(base64.RawURLEncoding.AppendEncode(k.encoder.AppendText(nil), random[:])), nil
-}
-
-// Owns reports whether an ID that NewID returned is of this server and of a
-// generation that is still good. It says nothing about the ID's being genuine.
-func (c *Client) Owns(id string) bool {
-	for _, k := range c.state.Load().keys {
-		if k.ownsText(id) {
-			return true
-		}
-	}
-	return false
-}
 
 // Bounds of the pause after the control plane was lost.
 const (
@@ -288,13 +262,4 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-t.C:
 	}
-}
-
-// ownsText reports whether a text ID begins with a mark of the key.
-func (k *key) ownsText(id string) bool {
-	if k.encoder == nil {
-		return k.Text != "" && len(id) >= len(k.Text) && id[:len(k.Text)] == k.Text
-	}
-	server, _, ok := k.set.LookupText([]byte(id))
-	return ok && server == k.ServerNumber
 }
