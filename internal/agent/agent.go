@@ -73,6 +73,7 @@ type Agent struct {
 	// What follows belongs to Run's goroutine.
 	applied *work // nil: nothing yet
 	held    []adapter.Key
+	problem string // as it was reported last
 	// installedAt is when the server was last given other keys.
 	installedAt time.Time
 	minted      []uint32
@@ -220,8 +221,14 @@ func (a *Agent) step(ctx context.Context) time.Duration {
 	}
 	if err != nil {
 		r.Problem = err.Error()
-		a.log.Error("the server is not as it should be", "version", m.GetVersion(), "error", err)
 		next = retryInterval
+	}
+	if r.GetProblem() != a.problem { // once per change, not per try
+		if a.problem = r.GetProblem(); a.problem != "" {
+			a.log.Error("the server is not as it should be", "version", m.GetVersion(), "error", a.problem)
+		} else {
+			a.log.Info("the server is as it should be", "version", m.GetVersion())
+		}
 	}
 	if a.applied != nil {
 		r.Version = a.applied.version

@@ -92,6 +92,16 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// KillAll is Kill for a server with workers, which would outlive its first
+// process.
+func (p *Process) KillAll() {
+	p.tb.Helper()
+	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil {
+		p.tb.Fatalf("lab: killing %s and its workers: %v", p.name, err)
+	}
+	<-p.done
+}
+
 // Signal sends s to the process.
 func (p *Process) Signal(s syscall.Signal) {
 	p.tb.Helper()
