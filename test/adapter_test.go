@@ -57,7 +57,7 @@ func TestAdapters(t *testing.T) {
 		"haproxy": {func(t *testing.T, cert *lab.Cert, dir string) (*lab.Server, adapter.Config) {
 			file := filepath.Join(dir, "tickets")
 			s := startHAProxyOn(t, cert, file)
-			return s, adapter.Config{Kind: "haproxy", File: file, Socket: s.Dir + "/haproxy.sock"}
+			return s, adapter.Config{Kind: "haproxy", File: file, Socket: s.Socket}
 		}, true, true},
 		"apache": {func(t *testing.T, cert *lab.Cert, dir string) (*lab.Server, adapter.Config) {
 			file := filepath.Join(dir, "ticket48")

@@ -124,7 +124,7 @@ func managedHAProxy(t *testing.T, cert *lab.Cert, name, dir string) (*lab.Server
 	file := filepath.Join(dir, "tickets")
 	writeKeys(t, adapter.Config{Kind: "haproxy", File: file, PIDFile: "x", Reload: []string{"true"}})
 	s := lab.StartHAProxyWith(t, cert, name, lab.Stock, "tls-ticket-keys "+file)
-	return s, fmt.Sprintf(`{kind: haproxy, file: %q, socket: %q}`, file, filepath.Join(s.Dir, "haproxy.sock"))
+	return s, fmt.Sprintf(`{kind: haproxy, file: %q, socket: %q}`, file, s.Socket)
 }
 
 func managedApache(t *testing.T, cert *lab.Cert, name, dir string) (*lab.Server, string) {

@@ -152,12 +152,12 @@ func (p *Process) waitListening(addr string) {
 		if !p.Running() {
 			p.tb.Fatalf("lab: %s ended instead of listening on %s:\n%s", p.name, addr, tail(p.Log()))
 		}
-		return accepts(addr)
+		return accepts("tcp", addr)
 	})
 }
 
-func accepts(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+func accepts(network, addr string) bool {
+	c, err := net.DialTimeout(network, addr, time.Second)
 	if err != nil {
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -19,8 +20,10 @@ type Server struct {
 	*Process
 	Name string
 	Addr string
-	// Dir holds its files: nginx.pid, apache.pid, haproxy.sock.
+	// Dir holds its files: nginx.pid, apache.pid.
 	Dir string
+	// Socket is HAProxy's stats socket.
+	Socket string
 }
 
 // Restart ends the server and runs it again as it was.
@@ -28,7 +31,17 @@ func (s *Server) Restart() {
 	s.tb.Helper()
 	s.Stop()
 	s.Process = start(s.tb, s.Process.name, exec.Command(s.cmd.Path, s.cmd.Args[1:]...)) //nolint:gosec // what ran before
+	s.waitReady()
+}
+
+// waitReady waits for the port, and for the stats socket, which HAProxy binds
+// after its ports.
+func (s *Server) waitReady() {
+	s.tb.Helper()
 	s.waitListening(s.Addr)
+	if s.Socket != "" {
+		Eventually(s.tb, startLimit, s.Name+" answers on "+s.Socket, func() bool { return accepts("unix", s.Socket) })
+	}
 }
 
 // Stock is the mark of a server that is given no key file: it makes a key of
@@ -173,6 +186,7 @@ func StartHAProxyWith(tb testing.TB, cert *Cert, name, mark string, bind ...stri
 	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
+	socket := filepath.Join(socketDir(tb), "stats")
 	options := ""
 	if mark != Stock {
 		// The last but one of three encrypts, and all of them decrypt.
@@ -185,7 +199,7 @@ func StartHAProxyWith(tb testing.TB, cert *Cert, name, mark string, bind ...stri
 	options = strings.Join(append([]string{options}, bind...), " ")
 	conf := WriteFile(tb, dir, "haproxy.cfg", fmt.Appendf(nil, `
 global
-	stats socket %s/haproxy.sock level admin
+	stats socket %s level admin
 defaults
 	mode http
 	timeout client 10s
@@ -194,11 +208,24 @@ defaults
 frontend lab
 	bind %s ssl crt %s %s
 	http-request return status 200 content-type text/plain lf-string "%s %%[ssl_fc_is_resumed,iif(r,.)] %%[ssl_fc_protocol]\n"
-`, dir, addr, cert.BothFile, options, name))
-	s := &Server{Name: name, Addr: addr, Dir: dir}
+`, socket, addr, cert.BothFile, options, name))
+	s := &Server{Name: name, Addr: addr, Dir: dir, Socket: socket}
 	s.Process = start(tb, "haproxy-"+name, exec.Command(program(tb, "haproxy"), "-db", "-f", conf))
-	s.waitListening(addr)
+	s.waitReady()
 	return s
+}
+
+// socketDir returns a directory for Unix sockets. Its name is short, because
+// their addresses are, and has none of a test's name in it, because HAProxy
+// takes a comma for the end of an address.
+func socketDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "lab") //nolint:usetesting // TempDir has the test's name in it
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // StartApache runs an Apache httpd as Debian ships it, whose tickets begin
