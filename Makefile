@@ -33,6 +33,10 @@ demo: build ## run the main job on embedded defaults: four servers, two balancer
 test: ## run every test with the race detector, against real servers too (root installs what is missing)
 	./scripts/install-test-packages
 	$(GO) test -json -race -count=1 -timeout 18m ./... | $(TALLY)
+	@for dir in $$(./scripts/modules); do \
+		echo "$$dir, a module of its own:"; \
+		(cd $$dir && $(GO) test -json -race -count=1 -timeout 10m ./...) | $(TALLY); \
+	done
 	@echo 'the order of a rollout, over 100,000 random histories (without the race detector):'
 	$(GO) test -json -count=1 -timeout 5m ./internal/control/rollout | $(TALLY)
 

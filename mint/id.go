@@ -15,7 +15,7 @@ const randomSize = 16
 // random bits. With the scheme sealed it is base64url, else hexadecimal. The
 // error is ErrNothingToMint.
 func (c *Client) NewID() (string, error) {
-	k := c.state.Load().mint
+	k := c.state.Load().textKey()
 	if k == nil {
 		return "", ErrNothingToMint
 	}
@@ -43,7 +43,7 @@ func (c *Client) ID() string {
 // have the 128 random bits or more that every session ID needs. The error is
 // ErrNothingToMint.
 func (c *Client) AddMark(id string) (string, error) {
-	k := c.state.Load().mint
+	k := c.state.Load().textKey()
 	switch {
 	case k == nil:
 		return "", ErrNothingToMint
@@ -69,6 +69,15 @@ func (c *Client) CutMark(id string) (string, bool) {
 func (c *Client) Owns(id string) bool {
 	_, ok := c.CutMark(id)
 	return ok
+}
+
+// textKey returns the key that text IDs are minted with; nil: there is none, or
+// it is for connection IDs alone.
+func (s *state) textKey() *key {
+	if k := s.mint; k != nil && (k.encoder != nil || k.Text != "") {
+		return k
+	}
+	return nil
 }
 
 // markSize returns the size of the key's mark at the head of a text ID; 0:

@@ -17,6 +17,10 @@
 // leave the machine, and survive a restart. A ticket is good only for the name
 // and the client authentication it was issued under.
 //
+// Connection IDs: ConnectionIDs mints those of a QUIC or DTLS server, of the
+// scheme quic-lb or any other. Packages mint/quicgo and mint/pion, modules of
+// their own, hand them to quic-go and pion.
+//
 // Application IDs: NewID returns a mark followed by at least 128 random bits,
 // and ID is the same for hooks that take a func() string, as most session
 // libraries have. For those that make their tokens themselves, AddMark and
@@ -24,7 +28,8 @@
 // does so to a cookie. A mark says where an ID belongs and not that it is
 // genuine: look IDs up in the application's own store, as always.
 //
-// The package imports nothing but the standard library and idspace/sealed.
+// The package imports nothing but the standard library, idspace/sealed and
+// idspace/quiclb.
 package mint
 
 import (
@@ -35,6 +40,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -59,14 +65,20 @@ type Key struct {
 	// Mint: the server mints in it now. Otherwise it accepts what it minted.
 	Mint bool `json:"mint,omitempty"`
 	// Name is the mark that tickets begin with, NameSize bytes, where marks
-	// are not made by the server itself.
-	Name []byte `json:"name"`
+	// are not made by the server itself. It is empty where QUICLB or Bits is
+	// all there is: tickets are Go's own then.
+	Name []byte `json:"name,omitempty"`
 	// Text is the mark as the head of a text ID, in hexadecimal.
-	Text string `json:"text"`
+	Text string `json:"text,omitempty"`
 	// ServerNumber and MarkKey are for marks of the scheme sealed that the
 	// server makes itself, a new one for each ID; MarkKey is nil otherwise.
 	ServerNumber uint32 `json:"server_number,omitempty"`
 	MarkKey      []byte `json:"mark_key,omitempty"`
+	// QUICLB is for connection IDs of the scheme quic-lb; nil otherwise.
+	QUICLB *QUICLB `json:"quic_lb,omitempty"`
+	// Bits is for connection IDs of another layout, if their mark is not Text;
+	// nil otherwise.
+	Bits *Bits `json:"bits,omitempty"`
 }
 
 // String names the key without its secret.
@@ -117,6 +129,9 @@ type Client struct {
 	cfg   Config
 	log   *slog.Logger
 	state atomic.Pointer[state]
+	ready chan struct{} // closed when there is something to mint
+
+	mu sync.Mutex // makes changes of state and of its file one after the other
 }
 
 // ErrNothingToMint is the error of minting before there was an assignment.
@@ -132,13 +147,37 @@ func Open(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{cfg: c, log: c.Logger}
+	client := &Client{cfg: c, log: c.Logger, ready: make(chan struct{})}
+	carryNonces(doc, doc)
 	s, err := newState(doc)
 	if err != nil {
 		return nil, fmt.Errorf("mint: the state file %s: %w", c.State, err)
 	}
-	client.state.Store(s)
+	client.swap(s)
 	return client, nil
+}
+
+// swap puts s into effect. It is called by Open, or with mu.
+func (c *Client) swap(s *state) {
+	if before := c.state.Swap(s); s.mint != nil && (before == nil || before.mint == nil) {
+		select {
+		case <-c.ready:
+		default:
+			close(c.ready)
+		}
+	}
+}
+
+// Wait waits until there is something to mint, or ctx ends, and returns the
+// error of ctx then. A server that waits before it listens mints no ID that
+// cannot be routed.
+func (c *Client) Wait(ctx context.Context) error {
+	select {
+	case <-c.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Ready reports whether there is something to mint.
@@ -193,6 +232,8 @@ func (c *Client) Run(ctx context.Context) error {
 // apply puts an assignment on disk and into effect. Its ticket keys are made
 // here, once.
 func (c *Client) apply(a Assignment) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	doc := c.state.Load().doc
 	if a.Version == doc.Assignment.Version && len(doc.Assignment.Keys) > 0 {
 		return nil
@@ -206,14 +247,16 @@ func (c *Client) apply(a Assignment) error {
 		}
 		next.Secrets[k.Generation] = secret
 	}
+	carryNonces(&next, doc)
 	s, err := newState(&next)
 	if err != nil {
-		return fmt.Errorf("mint: the control plane's assignment: %w", err)
+		return fmt.Errorf("mint: the assignment: %w", err)
 	}
+	s.carryBlocks(c.state.Load())
 	if err := writeState(c.cfg.State, &next); err != nil {
 		return err
 	}
-	c.state.Store(s)
+	c.swap(s)
 	c.log.Info("assignment in effect", "version", a.Version, "generations", len(a.Keys))
 	return nil
 }
@@ -242,7 +285,7 @@ func (c *Client) report(ctx context.Context, applied <-chan struct{}) {
 // status is the report of this moment.
 func (c *Client) status() Report {
 	s := c.state.Load()
-	r := Report{Version: s.doc.Assignment.Version, Server: s.doc.Assignment.Server}
+	r := Report{Version: s.doc.Assignment.Version, Server: s.doc.Assignment.Server, RunsOut: s.runsOut(s.mint)}
 	for _, k := range s.keys {
 		r.Held = append(r.Held, k.Generation)
 		if k == s.mint {

@@ -1,15 +1,19 @@
 package mint
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
+	"github.com/mintmark/mintmark/idspace/quiclb"
 	"github.com/mintmark/mintmark/idspace/sealed"
 )
 
@@ -24,6 +28,8 @@ type stateDocument struct {
 	Assignment Assignment `json:"assignment"`
 	// Secrets are the ticket keys, by generation.
 	Secrets map[uint32][]byte `json:"secrets"`
+	// Nonces are what is left of those of quic-lb, by generation.
+	Nonces map[uint32]nonceDocument `json:"nonces,omitempty"`
 }
 
 // A state is what a Client mints and accepts by. It never changes.
@@ -36,9 +42,13 @@ type state struct {
 // A key is a Key made ready.
 type key struct {
 	Key
-	aead    cipher.AEAD
+	aead    cipher.AEAD     // nil: there are no tickets of it
 	encoder *sealed.Encoder // nil: marks are Name and Text
 	set     *sealed.Set
+	codec   *quiclb.Codec // nil: not of the scheme quic-lb
+	bits    *Bits         // what connection IDs have in common; nil: codec or encoder makes them
+
+	block atomic.Pointer[quiclb.Nonces] // of codec; nil: none taken yet
 }
 
 func newState(doc *stateDocument) (*state, error) {
@@ -59,7 +69,25 @@ func newState(doc *stateDocument) (*state, error) {
 	return s, nil
 }
 
+// carryBlocks goes on with the nonces that were taken out of the state file.
+func (s *state) carryBlocks(before *state) {
+	for _, k := range s.keys {
+		for _, old := range before.keys {
+			if k.QUICLB != nil && k.QUICLB.equal(old.QUICLB) {
+				k.block.Store(old.block.Load())
+			}
+		}
+	}
+}
+
 func newKey(k Key, secret []byte) (*key, error) {
+	out := &key{Key: k}
+	if err := out.prepareConnectionIDs(); err != nil {
+		return nil, err
+	}
+	if len(k.Name) == 0 && (k.QUICLB != nil || k.Bits != nil) {
+		return out, nil
+	}
 	if len(k.Name) != NameSize {
 		return nil, fmt.Errorf("a name of %d bytes; it has %d", len(k.Name), NameSize)
 	}
@@ -70,7 +98,6 @@ func newKey(k Key, secret []byte) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &key{Key: k}
 	if out.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
 		return nil, err
 	}
@@ -86,6 +113,31 @@ func newKey(k Key, secret []byte) (*key, error) {
 	}
 	out.set, err = sealed.NewSet(sealed.Generation{Key: mark, Servers: k.ServerNumber + 1})
 	return out, err
+}
+
+// prepareConnectionIDs says how the mark of k gets into connection IDs.
+func (k *key) prepareConnectionIDs() (err error) {
+	switch {
+	case k.QUICLB != nil && k.Bits != nil:
+		return errors.New("it has both quic_lb and bits; a connection ID has one mark")
+	case k.QUICLB != nil:
+		if got, want := k.QUICLB.ServerID.Len(), k.QUICLB.Config.ServerIDLength; got != want {
+			return fmt.Errorf("a server ID of %d octets; its configuration has server IDs of %d", got, want)
+		}
+		k.codec, err = quiclb.New(k.QUICLB.Config)
+		return err
+	case k.Bits != nil:
+		k.bits = k.Bits
+		return k.bits.validate()
+	}
+	// A mark in hexadecimal text is the head of an ID. One that is none, or
+	// too long, has no place in connection IDs, which is no fault of others.
+	head, err := hex.DecodeString(k.Text)
+	if err != nil || len(head) == 0 || len(head) > quiclb.MaxLength || k.MarkKey != nil {
+		return nil //nolint:nilerr // see above
+	}
+	k.bits = &Bits{Mask: bytes.Repeat([]byte{0xff}, len(head)), Value: head}
+	return nil
 }
 
 // readState reads the file at path. One that is not there is an empty one if

@@ -28,7 +28,7 @@ func (c *Client) TLSConfig(base *tls.Config) *tls.Config {
 	scope := configScope(cfg)
 	cfg.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
 		k := c.state.Load().mint
-		if k == nil {
+		if k == nil || k.aead == nil {
 			return cfg.EncryptTicket(cs, ss)
 		}
 		plain, err := ss.Bytes()
@@ -89,7 +89,7 @@ func (k *key) seal(plain, scope []byte) []byte {
 // open returns what seal was given, and false if the ticket is not of the key,
 // or not of the scope.
 func (k *key) open(ticket, scope []byte) ([]byte, bool) {
-	if len(ticket) < NameSize || !k.owns(ticket[:NameSize]) {
+	if k.aead == nil || len(ticket) < NameSize || !k.owns(ticket[:NameSize]) {
 		return nil, false
 	}
 	plain, err := k.aead.Open(nil, nil, ticket[NameSize:], append(scope, ticket[:NameSize]...))

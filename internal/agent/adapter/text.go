@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -58,7 +59,9 @@ func tomcatFile(k Key) ([]byte, error) {
 	return []byte("jvmRoute=" + k.Text + "\n"), nil
 }
 
-// awsServerIDSize is that of AWS_LBC_QUIC_SERVER_ID, in bytes.
+// awsServerIDSize is that of AWS_LBC_QUIC_SERVER_ID, in bytes. The AWS Load
+// Balancer Controller writes it in base64, so that is what servers read; only
+// the registration of a target has it as 0x and hexadecimal digits.
 const awsServerIDSize = 8
 
 // envFile is an environment file, as systemd and shells read it.
@@ -75,7 +78,7 @@ func envFile(k Key) ([]byte, error) {
 		fmt.Fprintf(&b, "MINTMARK_PREFIX=%x\n", k.Prefix)
 	}
 	if len(k.Prefix) == awsServerIDSize {
-		fmt.Fprintf(&b, "AWS_LBC_QUIC_SERVER_ID=0x%x\n", k.Prefix)
+		fmt.Fprintf(&b, "AWS_LBC_QUIC_SERVER_ID=%s\n", base64.StdEncoding.EncodeToString(k.Prefix))
 	}
 	return []byte(b.String()), nil
 }
