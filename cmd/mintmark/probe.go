@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -104,6 +105,9 @@ func runProbe(ctx context.Context, e *env, address string, f probeFlags) error {
 		return err
 	}
 	r, err := probe.Run(ctx, cfg)
+	if errors.Is(err, probe.ErrUnreachable) {
+		return withHint(err, "does a server listen on %s, and may this machine connect to it?", address)
+	}
 	if err != nil {
 		return withHint(err, "is %s a TLS server, and does it want another name (--sni) or a client certificate (--cert)?", address)
 	}

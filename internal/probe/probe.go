@@ -95,6 +95,10 @@ type Sample struct {
 	Err error
 }
 
+// ErrUnreachable is wrapped by what Run returns when not even a connection
+// could be made: nothing is known of what would have answered.
+var ErrUnreachable = errors.New("connecting")
+
 // Run probes the server with TLS 1.3, then TLS 1.2. The error is that of the
 // connections when not one of either version succeeded.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
@@ -106,10 +110,17 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	r := &Result{}
 	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12} {
-		r.Samples = append(r.Samples, sample(ctx, &cfg, version))
+		s := sample(ctx, &cfg, version)
+		if errors.Is(s.Err, ErrUnreachable) {
+			return nil, fmt.Errorf("probing: %w", s.Err) // another version would not connect either
+		}
+		r.Samples = append(r.Samples, s)
 	}
-	if r.Samples[0].Err != nil && r.Samples[1].Err != nil {
-		return nil, fmt.Errorf("probing: %w", errors.Join(r.Samples[0].Err, r.Samples[1].Err))
+	if with13, with12 := r.Samples[0].Err, r.Samples[1].Err; with13 != nil && with12 != nil {
+		if with13.Error() == with12.Error() {
+			return nil, fmt.Errorf("probing: %w", with13)
+		}
+		return nil, fmt.Errorf("probing: with TLS 1.3: %w; with TLS 1.2: %w", with13, with12)
 	}
 	r.judge()
 	return r, nil
@@ -143,7 +154,7 @@ func collect(ctx context.Context, cfg *Config, version uint16) (tickets []Ticket
 	defer cancel()
 	raw, err := cfg.Dial(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, false, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer raw.Close()
 	p := &purse{conn: raw, version: version, readBy: time.Now().Add(cfg.Timeout)}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -23,7 +24,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve runs a TLS server with the configuration given for the length of the
 // test, and returns how to reach it.
-func serve(t *testing.T, cfg *tls.Config) Config {
+func serve(t testing.TB, cfg *tls.Config) Config {
+	t.Helper()
+	return serveThrough(t, cfg, func(c net.Conn) net.Conn { return c })
+}
+
+// serveThrough is serve with something between the server and its
+// connections.
+func serveThrough(t testing.TB, cfg *tls.Config, wrap func(net.Conn) net.Conn) Config {
 	t.Helper()
 	cfg.Certificates = []tls.Certificate{selfSigned(t)}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +52,7 @@ func serve(t *testing.T, cfg *tls.Config) Config {
 			wg.Go(func() {
 				defer c.Close()
 				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-				_, _ = io.Copy(io.Discard, tls.Server(c, cfg)) // until the client hangs up
+				_, _ = io.Copy(io.Discard, tls.Server(wrap(c), cfg)) // until the client hangs up
 			})
 		}
 	})
@@ -54,7 +62,7 @@ func serve(t *testing.T, cfg *tls.Config) Config {
 	}}
 }
 
-func selfSigned(t *testing.T) tls.Certificate {
+func selfSigned(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -126,19 +134,159 @@ func TestRunAgainstGo(t *testing.T) {
 	}
 }
 
+// A server that demands a client certificate sends tickets to nobody else.
+func TestRunWithClientCertificate(t *testing.T) {
+	t.Parallel()
+	server := marked("0123456789abcdef")
+	server.ClientAuth = tls.RequireAnyClientCert
+	cfg := serve(t, server)
+	stranger, err := Run(t.Context(), cfg)
+	if err != nil || stranger.Layout != LayoutNone || !strings.Contains(strings.Join(stranger.Advice(), "\n"), "client certificate") {
+		t.Errorf("a stranger: got %+v, %v; want no tickets, and the reason in the advice", stranger, err)
+	}
+	cert := selfSigned(t)
+	cfg.Certificate = &cert
+	r, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(r.Name) != "0123456789abcdef" {
+		t.Errorf("with a certificate: got layout %s, name %q; want the server's mark", r.Layout, r.Name)
+	}
+	for _, s := range r.Samples {
+		if s.Err != nil || s.Connections != DefaultConnections || len(s.Tickets) < DefaultConnections {
+			t.Errorf("%s: %d connections, %d tickets, %v; want %d of each", tls.VersionName(s.Version),
+				s.Connections, len(s.Tickets), s.Err, DefaultConnections)
+		}
+	}
+}
+
+// lateTickets is the connection of a server whose TLS 1.3 tickets go out with
+// its first answer only, as BoringSSL's do: what crypto/tls writes behind its
+// Finished is held back until the client has sent data.
+type lateTickets struct {
+	net.Conn
+	wrote int // encrypted records that were sent or held
+	held  []byte
+	in    []byte // of the client, not yet cut into records
+	asked int    // encrypted records of the client
+}
+
+const (
+	recordHeader    = 5
+	applicationData = 23
+	serverFlight    = 4 // EncryptedExtensions, Certificate, CertificateVerify, Finished
+)
+
+// nextRecord cuts the first whole record off b.
+func nextRecord(b []byte) (record, rest []byte, ok bool) {
+	if len(b) < recordHeader {
+		return nil, b, false
+	}
+	n := recordHeader + int(b[3])<<8 + int(b[4])
+	if len(b) < n {
+		return nil, b, false
+	}
+	return b[:n], b[n:], true
+}
+
+// Write gets whole records from crypto/tls.
+func (c *lateTickets) Write(b []byte) (int, error) {
+	n := len(b)
+	for {
+		record, rest, ok := nextRecord(b)
+		if !ok {
+			return n, nil
+		}
+		b = rest
+		if record[0] == applicationData {
+			c.wrote++
+		}
+		if c.wrote > serverFlight && c.asked < 2 {
+			c.held = append(c.held, record...)
+		} else if _, err := c.Conn.Write(record); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (c *lateTickets) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.in = append(c.in, b[:n]...)
+	for {
+		record, rest, ok := nextRecord(c.in)
+		if !ok {
+			break
+		}
+		c.in = rest
+		if record[0] == applicationData {
+			c.asked++ // its Finished, then the request
+		}
+	}
+	if c.asked >= 2 && len(c.held) > 0 {
+		if _, err := c.Conn.Write(c.held); err != nil {
+			return n, err
+		}
+		c.held = nil
+	}
+	return n, err
+}
+
+// A server that sends its tickets only with data is sent a small request.
+func TestRunAgainstLateTickets(t *testing.T) {
+	t.Parallel()
+	server := marked("0123456789abcdef")
+	server.MinVersion = tls.VersionTLS13
+	r, err := Run(t.Context(), serveThrough(t, server, func(c net.Conn) net.Conn { return &lateTickets{Conn: c} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Samples[0]; !s.OnRequest || len(s.Tickets) != DefaultConnections || string(r.Name) != "0123456789abcdef" {
+		t.Errorf("got %d tickets, on request: %t, name %q; want %d on request, and the server's mark",
+			len(s.Tickets), s.OnRequest, r.Name, DefaultConnections)
+	}
+}
+
+// Where one version of TLS brings tickets and the other does not, both are
+// told.
+func TestAdviceOnSilentVersion(t *testing.T) {
+	t.Parallel()
+	name := func(n byte) Ticket { return Ticket{ID: append([]byte("0123456789abcdef"), n)} }
+	tickets := []Ticket{name(1), name(2), name(3)}
+	for silent, want := range map[int]string{0: "With TLS 1.3 it sent no ticket", 1: "With TLS 1.2 it sent no ticket"} {
+		r := &Result{Samples: []Sample{{Version: tls.VersionTLS13, Tickets: tickets}, {Version: tls.VersionTLS12, Tickets: tickets}}}
+		r.Samples[silent].Tickets = nil
+		r.judge()
+		if got := strings.Join(r.Advice(), "\n"); r.Layout != LayoutKeyName || !strings.Contains(got, want) {
+			t.Errorf("layout %s, advice:\n%s\nwant %q in it", r.Layout, got, want)
+		}
+	}
+}
+
+// What cannot be connected to is asked once, and so reported.
+func TestRunUnreachable(t *testing.T) {
+	t.Parallel()
+	dials := 0
+	refused := errors.New("refused")
+	_, err := Run(t.Context(), Config{Dial: func(context.Context) (net.Conn, error) { dials++; return nil, refused }})
+	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, refused) || dials != 1 {
+		t.Errorf("got %v after %d attempts; want ErrUnreachable after one", err, dials)
+	}
+}
+
 func TestRunNotTLS(t *testing.T) {
 	t.Parallel()
 	_, err := Run(t.Context(), Config{Timeout: time.Second, Dial: func(context.Context) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
 			defer server.Close()
-			_, _ = io.ReadFull(server, make([]byte, 5))
+			_, _ = server.Read(make([]byte, 64<<10)) // the hello
 			_, _ = io.WriteString(server, "SSH-2.0-x\r\n")
 		}()
 		return client, nil
 	}})
-	if err == nil || !strings.Contains(err.Error(), "probing") {
-		t.Errorf("got %v; want an error", err)
+	if err == nil || strings.Count(err.Error(), "does not look like a TLS handshake") != 1 {
+		t.Errorf("got %v; want the reason, once", err)
 	}
 }
 
@@ -221,5 +369,16 @@ func TestJudge(t *testing.T) {
 				t.Errorf("got %s (stable %d, name %x); want %s", r.Layout, r.Stable, r.Name, tt.layout)
 			}
 		})
+	}
+}
+
+// BenchmarkRun is what a probe costs, server and client together: all of its
+// connections, with both versions of TLS.
+func BenchmarkRun(b *testing.B) {
+	cfg := serve(b, marked("0123456789abcdef"))
+	for b.Loop() {
+		if r, err := Run(b.Context(), cfg); err != nil || !r.Layout.Routable() {
+			b.Fatal(r, err)
+		}
 	}
 }
