@@ -128,7 +128,12 @@ func (n *Names) Expire(now time.Time, keep func(route.ServerName) bool) (changed
 			n.servers[server] = left
 		}
 	}
+	maps.DeleteFunc(n.shared, func(k sharing, _ bool) bool { return !n.has(k.a, k.prefix) || !n.has(k.b, k.prefix) })
 	return changed
+}
+
+func (n *Names) has(server route.ServerName, prefix string) bool {
+	return slices.ContainsFunc(n.servers[server], func(x Name) bool { return string(x.Prefix) == prefix })
 }
 
 // Of returns the names of a server, the newest first.
@@ -169,15 +174,26 @@ func (n *Names) Tested(prefix []byte, a, b route.ServerName, accepted bool) {
 }
 
 // Untested returns the pairs of servers of c of which nobody knows yet whether
-// they share the key: neighbours in c.Servers, which is enough to join all.
+// they share the key.
 func (n *Names) Untested(c Claim) [][2]route.ServerName {
-	var pairs [][2]route.ServerName
+	return slices.DeleteFunc(pairs(c), func(pair [2]route.ServerName) bool {
+		_, known := n.tested(c.Prefix, pair)
+		return known
+	})
+}
+
+// tested returns what Tested recorded.
+func (n *Names) tested(prefix []byte, pair [2]route.ServerName) (accepted, known bool) {
+	accepted, known = n.shared[sharingOf(prefix, pair[0], pair[1])]
+	return accepted, known
+}
+
+// pairs returns neighbours in c.Servers, which is enough to join all.
+func pairs(c Claim) (out [][2]route.ServerName) {
 	for i := 1; i < len(c.Servers); i++ {
-		if _, known := n.shared[sharingOf(c.Prefix, c.Servers[i-1], c.Servers[i])]; !known {
-			pairs = append(pairs, [2]route.ServerName{c.Servers[i-1], c.Servers[i]})
-		}
+		out = append(out, [2]route.ServerName{c.Servers[i-1], c.Servers[i]})
 	}
-	return pairs
+	return out
 }
 
 func sharingOf(prefix []byte, a, b route.ServerName) sharing {
@@ -189,12 +205,10 @@ func sharingOf(prefix []byte, a, b route.ServerName) sharing {
 
 // proven reports whether all servers of c accept each other's tickets.
 func (n *Names) proven(c Claim) bool {
-	for i := 1; i < len(c.Servers); i++ {
-		if !n.shared[sharingOf(c.Prefix, c.Servers[i-1], c.Servers[i])] {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(pairs(c), func(pair [2]route.ServerName) bool {
+		accepted, _ := n.tested(c.Prefix, pair)
+		return !accepted
+	})
 }
 
 // establishedFor is by how much a name has to be older at one server than at

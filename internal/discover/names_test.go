@@ -108,6 +108,13 @@ func TestExpire(t *testing.T) {
 	if n.Expire(epoch.Add(61*time.Minute), known) {
 		t.Error("forgot twice")
 	}
+	// What tests of a name have shown goes with the name.
+	n.Saw("b", []byte("new."), FromProbe, epoch.Add(50*time.Minute))
+	n.Tested([]byte("new."), "a", "b", true)
+	n.Expire(epoch.Add(3*time.Hour), known)
+	if len(n.shared) != 0 {
+		t.Errorf("%d tests of names that are gone are kept", len(n.shared))
+	}
 }
 
 // A server that shows a new name at each probe keeps a bounded number, the

@@ -21,7 +21,15 @@ const (
 	firstRoundProbes = 8
 	// kickPause keeps whatever asks for probes out of turn (flapping health,
 	// clients that offer dead tickets) from making a server answer more often.
+	// What asks sooner waits.
 	kickPause = time.Second
+	// probeLimit bounds the whole probe of one server, so that one that is
+	// silent or slow on purpose keeps the others of its pool waiting no longer.
+	// It is less than a start waits for the first round.
+	probeLimit = 4 * time.Second
+	// settlePause is how long names that were found wait for those of slower
+	// servers, before they are used.
+	settlePause = 500 * time.Millisecond
 	// eventQueue bounds what waits for a pool's loop. Kicks and accepted
 	// tickets are hints: what does not fit is dropped and costs nothing but time.
 	eventQueue = 64
@@ -193,7 +201,9 @@ type loop struct {
 	results map[route.ServerName]*probe.Result
 	watch   map[route.ServerName]*suspicion
 	probed  map[route.ServerName]time.Time
-	next    int // index of the server whose turn it is
+	next    int                       // index of the server whose turn it is
+	owed    map[route.ServerName]bool // kicked too soon after their last probe
+	due     *time.Timer               // when they are probed
 	told    bool
 }
 
@@ -205,6 +215,7 @@ func newLoop(cfg *Config, p Pool) *loop {
 		results: make(map[route.ServerName]*probe.Result),
 		watch:   make(map[route.ServerName]*suspicion),
 		probed:  make(map[route.ServerName]time.Time),
+		owed:    make(map[route.ServerName]bool),
 	}
 }
 
@@ -223,6 +234,8 @@ func (l *loop) run(ctx context.Context) {
 	close(l.firstRound)
 	timer := time.NewTimer(l.pause())
 	defer timer.Stop()
+	l.due = time.NewTimer(kickPause)
+	l.due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -232,10 +245,18 @@ func (l *loop) run(ctx context.Context) {
 			timer.Reset(l.pause())
 		case e := <-l.events:
 			l.heed(ctx, e)
+		case <-l.due.C:
+			l.round(ctx, slices.DeleteFunc(slices.Clone(l.pool.Servers), func(s *route.Server) bool {
+				return !l.owed[s.Config.Name]
+			}))
+			clear(l.owed)
 		case <-timer.C:
+			// A server that is down is probed when it comes up again.
 			if n := len(l.pool.Servers); n > 0 {
 				l.next = (l.next + 1) % n
-				l.round(ctx, l.pool.Servers[l.next:l.next+1])
+				if s := l.pool.Servers[l.next]; s.State.Up.Load() {
+					l.round(ctx, []*route.Server{s})
+				}
 			}
 			timer.Reset(l.pause())
 		}
@@ -279,52 +300,97 @@ func (l *loop) heed(ctx context.Context, e event) {
 		}
 		return
 	}
-	if time.Since(l.probed[e.server]) >= kickPause {
-		l.round(ctx, l.pool.Servers[i:i+1])
+	if wait := kickPause - time.Since(l.probed[e.server]); wait > 0 {
+		if len(l.owed) == 0 {
+			l.due.Reset(wait)
+		}
+		l.owed[e.server] = true
+		return
 	}
+	l.round(ctx, l.pool.Servers[i:i+1])
+}
+
+// A finding is what a probe found, nil if the server did not answer.
+type finding struct {
+	server *route.Server
+	result *probe.Result
 }
 
 // round probes the servers given and makes the names of what it finds. A
 // server that does not answer keeps its names: it may be restarting.
 func (l *loop) round(ctx context.Context, servers []*route.Server) {
-	found := make([]*probe.Result, len(servers))
-	slots := make(chan struct{}, firstRoundProbes)
+	found := make(chan finding)
 	var wg sync.WaitGroup
-	for i, s := range servers {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			found[i] = l.probe(ctx, s)
-		})
-	}
-	wg.Wait()
-	now := time.Now()
-	news := !l.told
-	for i, s := range servers {
-		l.probed[s.Config.Name] = now
-		if found[i] == nil {
-			continue
+	wg.Go(func() {
+		slots := make(chan struct{}, firstRoundProbes)
+		for _, s := range servers {
+			slots <- struct{}{}
+			wg.Go(func() {
+				r := l.probe(ctx, s)
+				<-slots
+				found <- finding{s, r}
+			})
 		}
-		l.results[s.Config.Name] = found[i]
-		for _, name := range found[i].Names {
-			if l.names.Saw(s.Config.Name, name, FromProbe, now) {
-				news = true
+	})
+	defer wg.Wait()
+	tick := time.NewTicker(settlePause)
+	defer tick.Stop()
+	news := !l.told
+	for left := len(servers); left > 0; {
+		select {
+		case f := <-found:
+			left--
+			news = l.note(ctx, f) || news
+		case <-tick.C:
+			if news && ctx.Err() == nil {
+				l.settle(ctx)
+				news = false
 			}
 		}
 	}
 	known := func(name route.ServerName) bool {
 		return slices.ContainsFunc(l.pool.Servers, func(s *route.Server) bool { return s.Config.Name == name })
 	}
-	if l.names.Expire(now, known) {
-		news = true
-	}
+	news = l.names.Expire(time.Now(), known) || news
 	if news && ctx.Err() == nil {
 		l.settle(ctx)
 	}
 }
 
+// note takes down a finding and reports whether it is news.
+func (l *loop) note(ctx context.Context, f finding) (news bool) {
+	name, now := f.server.Config.Name, time.Now()
+	l.probed[name] = now
+	if f.result == nil {
+		return false
+	}
+	l.results[name] = f.result
+	for _, prefix := range f.result.Names {
+		news = l.names.Saw(name, prefix, FromProbe, now) || news
+	}
+	return l.retest(ctx, name) || news
+}
+
+// retest repeats what crossTest found for the names that the server shares
+// with others: keys are mended, and taken apart. It reports whether the answer
+// was another one.
+func (l *loop) retest(ctx context.Context, server route.ServerName) (changed bool) {
+	for _, c := range l.names.Claims() {
+		for _, pair := range pairs(c) {
+			if before, known := l.names.tested(c.Prefix, pair); known && slices.Contains(pair[:], server) {
+				l.crossTest(ctx, c, pair)
+				after, _ := l.names.tested(c.Prefix, pair)
+				changed = changed || after != before
+			}
+		}
+	}
+	return changed
+}
+
 func (l *loop) probe(ctx context.Context, s *route.Server) *probe.Result {
-	r, err := probe.Run(ctx, l.probeConfig(s))
+	limited, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	r, err := probe.Run(limited, l.probeConfig(s))
 	if l.cfg.OnResult != nil && ctx.Err() == nil {
 		l.cfg.OnResult(s, r, err)
 	}
