@@ -16,10 +16,15 @@ SOAKTIME ?= 10m
 # Which benchmarks `make bench` runs, and how often: ten runs feed benchstat.
 BENCH ?= .
 COUNT ?= 1
+# What `make bench-peers` runs, with whom, and how often; without a name, all.
+WORKLOADS ?=
+PEERS     ?=
+ROUNDS    ?= 5
+QUICK     ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/mintmark
@@ -51,6 +56,11 @@ fmt: ## format the tree
 .PHONY: bench
 bench: ## run the benchmarks; BENCH=regexp and COUNT=n narrow and repeat
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
+
+.PHONY: bench-peers
+bench-peers: ## side by side with HAProxy and nginx; WORKLOADS=a,b PEERS=a,b ROUNDS=n QUICK=1
+	./scripts/install-test-packages
+	$(GO) run ./bench/peers -workload '$(WORKLOADS)' -peers '$(PEERS)' -rounds $(ROUNDS) $(if $(QUICK),-quick)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s)

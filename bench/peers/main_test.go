@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+// All workloads run against real peers, in small, so that what is measured
+// once in a while does not rot.
+func TestWorkloadsRun(t *testing.T) {
+	t.Parallel()
+	binary, err := build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workloads() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			b := bench{rounds: 1, log: io.Discard}
+			b.env.Mintmark, b.env.Dir = binary, t.TempDir()
+			w.ops = 64
+			w.settle = 0
+			r, err := b.measure(t.Context(), &w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range r.Peers {
+				if len(p.Runs) != 1 || p.Runs[0].Throughput <= 0 {
+					t.Errorf("%s: got %+v; want one run", p.Name, p.Runs)
+				}
+				if half := p.Runs[0].Half; w.half && (half == nil || half.Cost <= 0) {
+					t.Errorf("%s at half load: got %+v; want a cost", p.Name, half)
+				}
+				if ratio := r.Ratio(i); w.measure == "cpu" && ratio.Median <= 0 {
+					t.Errorf("%s: got the ratio %v; want one", p.Name, ratio)
+				}
+			}
+		})
+	}
+}
+
+func TestChoice(t *testing.T) {
+	t.Parallel()
+	got, err := choose("idle,short", "baseline,mintmark")
+	if err != nil || len(got) != 2 || got[0].name != "idle" || got[1].peers[0] != "baseline" {
+		t.Errorf("got %+v, %v; want idle and short with two peers", got, err)
+	}
+	for _, bad := range [][2]string{{"nothing", ""}, {"", "nobody"}} {
+		if _, err := choose(bad[0], bad[1]); err == nil || !strings.Contains(err.Error(), "there are") {
+			t.Errorf("choosing %q: got %v; want an error that lists what there is", bad, err)
+		}
+	}
+}
+
+func TestUnknownFlagIsAnError(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-nonsense"}, io.Discard, &out); err == nil || out.Len() == 0 {
+		t.Errorf("got %v and %q; want an error and the usage", err, out.String())
+	}
+}

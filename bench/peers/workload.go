@@ -1,0 +1,60 @@
+package main
+
+import (
+	"time"
+
+	"github.com/mintmark/mintmark/bench/internal/load"
+	"github.com/mintmark/mintmark/bench/internal/proxy"
+	"github.com/mintmark/mintmark/bench/internal/report"
+)
+
+// A workload is one sort of traffic, and with whom to compare.
+type workload struct {
+	name, title, unit string
+	measure           report.Measure
+	protocol          proxy.Protocol
+	kind              load.Kind
+	// ops is how many operations a run has: enough that the proxy computes for
+	// about half a second.
+	ops int
+	// half has each run go on at half of what the slowest peer can do.
+	half bool
+	// settle is how long to wait after the operations until memory is read.
+	settle time.Duration
+	peers  []proxy.Peer
+	// limits are the ratios to each peer that must not be exceeded.
+	limits map[proxy.Peer]float64
+}
+
+// workloads lists all, in the order in which they run.
+func workloads() []workload {
+	const (
+		pingPongConns = 64
+		bulkConns     = 4
+		idleConns     = 4000
+	)
+	three := []proxy.Peer{proxy.Mintmark, proxy.HAProxy, proxy.NGINX}
+	return []workload{
+		{
+			name: "short", title: "short TLS connections: a browser's hello, 512 bytes back, the end", unit: "connection",
+			measure: report.CPU, protocol: proxy.TLS, kind: load.Short{}, ops: 10_000, half: true, peers: three,
+			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.95, proxy.NGINX: 0.85},
+		},
+		{
+			name: "pingpong", title: "100 bytes to and fro, on 64 open connections", unit: "round trip",
+			measure: report.CPU, protocol: proxy.TLS, kind: load.PingPong{Conns: pingPongConns}, ops: 80_000, half: true, peers: three,
+			limits: map[proxy.Peer]float64{proxy.HAProxy: 1.00, proxy.NGINX: 0.95},
+		},
+		{
+			name: "bulk", title: "downloads on four connections", unit: "MiB",
+			measure: report.CPU, protocol: proxy.TLS, kind: load.Bulk{Conns: bulkConns}, ops: 2048,
+			peers:  []proxy.Peer{proxy.Mintmark, proxy.HAProxy, proxy.HAProxySplice, proxy.NGINX},
+			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.45, proxy.HAProxySplice: 1.00, proxy.NGINX: 0.45},
+		},
+		{
+			name: "idle", title: "4,000 connections on which nothing happens", unit: "connection",
+			measure: report.Memory, protocol: proxy.TLS, kind: load.Idle{}, ops: idleConns, settle: time.Second, peers: three,
+			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.35, proxy.NGINX: 0.10},
+		},
+	}
+}
