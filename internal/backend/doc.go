@@ -29,6 +29,10 @@
 // whose connections the balancer passes through unopened, verify for
 // themselves whose it is. The balancer knows neither the names nor the roots
 // that they trust. A server that demands a client certificate has answered.
+// A quic check sends a packet of a reserved version, which every QUIC server
+// answers with Version Negotiation; a dtls check sends a ClientHello, which every
+// DTLS server answers, if with an alert. Both are sent again when nothing comes,
+// and neither leaves state on the server.
 // When servers of a pool expect a PROXY header they get one that says the
 // connection is the balancer's own.
 //

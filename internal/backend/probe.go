@@ -12,6 +12,19 @@ import (
 // probe asks the server once, at its addresses in turn: it works if one of
 // them does.
 func (w *watch) probe(ctx context.Context, t target) error {
+	if q, ok := questionOf(t.health.Type); ok {
+		return w.m.eachAddress(ctx, t.address, w.state, w, func(ctx context.Context, _, address string) error {
+			conn, err := w.m.cfg.Dial(ctx, "udp", address)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if err := q.ask(ctx, conn); err != nil {
+				return fmt.Errorf("asking %s for %w", address, err)
+			}
+			return nil
+		})
+	}
 	return w.m.eachAddress(ctx, t.address, w.state, w, func(ctx context.Context, network, address string) error {
 		conn, err := w.m.cfg.Dial(ctx, network, address)
 		if err != nil {

@@ -226,10 +226,12 @@ type FileLearn struct {
 // FileHealth is how the servers of a pool are checked. A server that fails to
 // accept connections from clients is noticed without any check.
 type FileHealth struct {
-	// What a check does: `tcp` connects, `tls` connects and shakes hands,
-	// `none` does nothing, and a server that went down is tried again every 30 s.
+	// What a check does: `tcp` connects, `tls` connects and shakes hands, `quic`
+	// asks for Version Negotiation with a packet of a reserved version, `dtls`
+	// sends a ClientHello, `none` does nothing, and a server that went down is
+	// tried again every 30 s.
 	// Default: tcp.
-	Type string `yaml:"type" choices:"none,tcp,tls"`
+	Type string `yaml:"type" choices:"none,tcp,tls,quic,dtls"`
 	// The time from one check of a server to the next, give or take a tenth.
 	// Default: 5s.
 	Interval Duration `yaml:"interval"`

@@ -108,6 +108,10 @@ const (
 	HealthTCP
 	// HealthTLS connects and shakes hands.
 	HealthTLS
+	// HealthQUIC asks a QUIC server for Version Negotiation.
+	HealthQUIC
+	// HealthDTLS sends a DTLS server a ClientHello.
+	HealthDTLS
 )
 
 // ProxyVersion is the version of the PROXY protocol to send.
@@ -144,7 +148,7 @@ func whenOwnerDownNames() []string { return []string{"group", "balance", "refuse
 func unknownIDsNames() []string    { return []string{"balance", "refuse"} }
 func randomIDsNames() []string     { return []string{"auto", "route", "skip"} }
 func earlyDataNames() []string     { return []string{"owner_only", "allow"} }
-func healthTypeNames() []string    { return []string{"none", "tcp", "tls"} }
+func healthTypeNames() []string    { return []string{"none", "tcp", "tls", "quic", "dtls"} }
 func proxyVersionNames() []string  { return []string{"none", "v1", "v2"} }
 func routedByNames() []string {
 	return []string{"mint", "group", "learned", "balance", "refused"}
