@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -183,13 +182,32 @@ func nameOf(t *testing.T, s *lab.Server) string {
 	return got.Name
 }
 
-// What Debian ships with tickets turned off: the probe says so and what to
-// write, and traffic is balanced as without it.
+// packagedBindOptions returns what the configuration file that comes with
+// HAProxy's package sets for every bind line.
+func packagedBindOptions(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("/etc/haproxy/haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] == "ssl-default-bind-options" {
+			return words[1:]
+		}
+	}
+	t.Fatalf("/etc/haproxy/haproxy.cfg has no ssl-default-bind-options:\n%s", text)
+	return nil
+}
+
+// What Debian ships with tickets turned off, in its own words: the probe says
+// so and what to write, and traffic is balanced as without it.
 func TestProbeSaysThatTicketsAreOff(t *testing.T) {
 	t.Parallel()
 	cert := lab.NewCert(t)
-	haproxy := lab.StartHAProxyWith(t, cert, "a", lab.Stock, "no-tls-tickets")
-	apache := lab.StartApacheWith(t, cert, "b", lab.Stock, "SSLSessionTickets off", "SSLSessionCache shmcb:"+filepath.Join(t.TempDir(), "cache"))
+	haproxy := lab.StartHAProxyWith(t, cert, "a", lab.Stock, packagedBindOptions(t)...)
+	apache := lab.StartApacheWith(t, cert, "b", lab.Stock, "Define APACHE_RUN_DIR "+t.TempDir(),
+		"LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so", "TypesConfig /dev/null",
+		"Include /etc/apache2/mods-available/ssl.conf")
 	for _, tt := range []struct {
 		server *lab.Server
 		remedy string
