@@ -36,6 +36,8 @@ func commands() []*command {
 		rolloutRotateCommand(),
 		tokenCreateCommand(),
 		agentsCommand(),
+		importCommand(),
+		exportCommand(),
 		auditCommand(),
 		demoCommand(),
 		versionCommand(),

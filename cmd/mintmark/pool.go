@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -203,9 +202,12 @@ func printDiff(b *strings.Builder, d *mintmarkv1.PlanDiff, dryRun bool) {
 	}
 	fmt.Fprintln(b, changed(dryRun)+":")
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	for sign, spaces := range map[string][]*mintmarkv1.Space{"+": d.GetAdded(), "-": d.GetRetired(), " ": d.GetUnchanged()} {
-		for _, s := range slices.All(spaces) {
-			fmt.Fprintf(tw, "  %s %s\tgeneration %d\t%s\t%s of all IDs\n", sign, s.GetOwner(), s.GetGeneration(), s.GetRule(), s.GetShare())
+	for _, part := range []struct {
+		sign   string
+		spaces []*mintmarkv1.Space
+	}{{"+", d.GetAdded()}, {"-", d.GetRetired()}, {" ", d.GetUnchanged()}} {
+		for _, s := range part.spaces {
+			fmt.Fprintf(tw, "  %s %s\tgeneration %d\t%s\t%s of all IDs\n", part.sign, s.GetOwner(), s.GetGeneration(), s.GetRule(), s.GetShare())
 		}
 	}
 	_ = tw.Flush() // into memory

@@ -100,6 +100,45 @@ func (p *Pool) configure(e Configure) error {
 		s.RemovedAt, s.RemovedSince, s.Group = 0, time.Time{}, m.Group
 		p.s.Servers[m.Name] = s
 	}
+	if e.Plan != nil {
+		return p.takeOver(e.Plan, seen, e.At)
+	}
+	return nil
+}
+
+// takeOver goes on from a plan that was rolled out by hand. Its servers mint
+// by it, so their spaces count as offered, and what retires has stopped when
+// the agents show so.
+func (p *Pool) takeOver(plan *idspace.Plan, members map[ServerName]bool, at time.Time) error {
+	switch {
+	case p.plan != nil:
+		return errors.New("the pool has a plan, and another cannot take its place: IDs in use would not be routed")
+	case plan.Kind() != p.s.Wanted.Scheme.Kind:
+		return fmt.Errorf("the plan has the scheme %s, and the pool %s", plan.Kind(), p.s.Wanted.Scheme.Kind)
+	}
+	states := make(map[uint64]idspace.GenerationState)
+	for _, g := range plan.Generations() {
+		states[g.Number] = g.State
+	}
+	for _, sp := range plan.Spaces() {
+		if sp.State != idspace.SpaceReserve && !members[sp.Owner] {
+			return fmt.Errorf("the plan still has a space of %s, which is no server of the pool: when none of its IDs is left, say so with `mintmark plan --dead %s`",
+				sp.Owner, sp.Owner)
+		}
+	}
+	p.adopt(plan, at)
+	p.s.RotatedAt = at
+	for id, sp := range p.s.Spaces {
+		switch states[id.Generation] {
+		case idspace.StateMinting:
+			sp.Offered = true
+		case idspace.StateRetiring:
+			sp.Offered, sp.Moved = true, 1
+		case idspace.StatePrepared:
+			continue
+		}
+		p.s.Spaces[id] = sp
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package rollout
 import (
 	"time"
 
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/idspace/sealed"
 )
 
@@ -34,8 +35,13 @@ type Member struct {
 
 // Configure says what is wanted. Key is for the generation that may have to
 // be opened, of the scheme sealed: a new one for each event.
+//
+// Plan, for a pool that has none yet, is one by which servers mint and
+// balancers route already, without a control plane: the rollout goes on from
+// it, and every ID of it is routed as before.
 type Configure struct {
 	Configuration
+	Plan *idspace.Plan
 	Key sealed.Key
 	At  time.Time
 }
