@@ -49,6 +49,10 @@ test: ## run every test with the race detector, against real servers too (root i
 check: ## everything else that CI enforces: format, vet, lint, dead code, tidiness, fuzz smoke, cross-builds
 	./scripts/check
 
+.PHONY: generate
+generate: ## make Go code and the OpenAPI document from the schema in api
+	./scripts/generate
+
 .PHONY: fmt
 fmt: ## format the tree
 	$(TOOL) golangci-lint fmt

@@ -2,11 +2,15 @@ package control_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	mintmarkv1 "github.com/mintmark/mintmark/api/mintmark/v1"
 )
@@ -253,5 +257,38 @@ func TestAuditLog(t *testing.T) {
 	}
 	if last := r.Msg.GetEntries()[len(got)-1]; last.GetRevision() != rev {
 		t.Errorf("the change was made at revision %d, and the log says %d", rev, last.GetRevision())
+	}
+}
+
+// The OpenAPI document names every call that does not stream, and anybody may
+// read it.
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it is on this machine
+	defer client.CloseIdleConnections()
+	r, err := client.Get(p.url + "/openapi.json") //nolint:noctx // bounded by the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var doc struct {
+		OpenAPI string
+		Paths   map[string]struct{ Post map[string]any }
+	}
+	if err := json.NewDecoder(r.Body).Decode(&doc); err != nil || doc.OpenAPI != "3.1.0" {
+		t.Fatalf("the document has version %q, %v", doc.OpenAPI, err)
+	}
+	for _, file := range []protoreflect.FileDescriptor{mintmarkv1.File_mintmark_v1_control_proto, mintmarkv1.File_mintmark_v1_member_proto} {
+		for i := range file.Services().Len() {
+			s := file.Services().Get(i)
+			for j := range s.Methods().Len() {
+				m := s.Methods().Get(j)
+				path := "/" + string(s.FullName()) + "/" + string(m.Name())
+				if described := doc.Paths[path].Post != nil; described == m.IsStreamingServer() {
+					t.Errorf("%s is described: %v", path, described)
+				}
+			}
+		}
 	}
 }

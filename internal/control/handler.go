@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/mintmark/mintmark/api"
 	"github.com/mintmark/mintmark/api/mintmark/v1/mintmarkv1connect"
 	"github.com/mintmark/mintmark/internal/control/access"
 )
@@ -67,6 +68,10 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle(mintmarkv1connect.NewEnrollServiceHandler(&enrollAPI{s}, guard, members))
 	mux.Handle(mintmarkv1connect.NewBalancerServiceHandler(&balancerAPI{s}, guard, members))
 	mux.Handle(mintmarkv1connect.NewAgentServiceHandler(&agentAPI{s}, guard, members))
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(api.OpenAPI)
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	return s.access.Middleware(noBrowsers(mux))
 }
