@@ -42,8 +42,8 @@ type Member struct {
 type Configure struct {
 	Configuration
 	Plan *idspace.Plan
-	Key sealed.Key
-	At  time.Time
+	Key  sealed.Key
+	At   time.Time
 }
 
 // BalancerJoined says that a balancer may ask for routes from now on. It is
