@@ -13,4 +13,4 @@ import _ "embed" // for the document
 // JSON.
 //
 //go:embed openapi.json
-var OpenAPI []byte //nolint:gochecknoglobals // go:embed has no other form
+var OpenAPI []byte

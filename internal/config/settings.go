@@ -62,6 +62,7 @@ func (n *node) scalar(t reflect.Type) any {
 		if i, err := strconv.ParseInt(n.text, 10, 64); err == nil {
 			return i
 		}
+	default:
 	}
 	return n.text
 }

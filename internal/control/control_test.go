@@ -267,7 +267,7 @@ func TestOpenAPI(t *testing.T) {
 	p := newPlane(t)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it is on this machine
 	defer client.CloseIdleConnections()
-	r, err := client.Get(p.url + "/openapi.json") //nolint:noctx // bounded by the test
+	r, err := client.Get(p.url + "/openapi.json")
 	if err != nil {
 		t.Fatal(err)
 	}
