@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,7 +42,11 @@ Take the new plan to every balancer before a server mints by it. With
 
 With --mint OWNER, nothing is changed: a name for a TLS ticket key of that
 server is printed, 16 bytes in hex, the first bytes of the key files that
-nginx, HAProxy and Apache read. Each call makes another one.
+nginx, HAProxy and Apache read. Each call makes another one. With --assignment
+FILE it goes into FILE instead, for a server that mints with the SDK (mint.File
+in Go, mint.mjs for Node.js). A mark of this generation that is in FILE stays,
+and so do those of earlier generations that the plan still has. FILE may hold a
+mark key: it is written with mode 0600.
 
 The plan of a sealed pool holds its mark keys. It is written with mode 0600,
 and the keys are never shown.
@@ -56,6 +59,7 @@ change is "new", "changed", "gone" or "".`,
 			{"see what adding a server to the file would do", "mintmark plan -c mintmark.yaml --pool app --dry-run"},
 			{"write the plan, then have the balancer take it", "mintmark plan -c mintmark.yaml --pool app && pkill -HUP mintmark"},
 			{"a ticket key for nginx, of 80 bytes", "{ mintmark plan -c mintmark.yaml --pool app --mint a | xxd -r -p; openssl rand 64; } > ticket.key"},
+			{"what a server of Go or Node.js mints", "mintmark plan -c mintmark.yaml --pool app --mint a --assignment a.json"},
 		},
 		setup: func(fs *flag.FlagSet) runFunc {
 			var f planFlags
@@ -75,6 +79,7 @@ change is "new", "changed", "gone" or "".`,
 				return err
 			})
 			fs.StringVar(&f.mint, "mint", "", "print a ticket key name for `OWNER`")
+			fs.StringVar(&f.assignment, "assignment", "", "with --mint: put the mark into `FILE`, which the SDK reads")
 			fs.BoolVar(&f.asJSON, "json", false, "print one JSON object")
 			return func(_ context.Context, e *env, operands []string) error {
 				if len(operands) > 0 {
@@ -87,7 +92,7 @@ change is "new", "changed", "gone" or "".`,
 }
 
 type planFlags struct {
-	file, pool, mint             string
+	file, pool, mint, assignment string
 	dryRun, open, prepare, start bool
 	asJSON                       bool
 	dead                         []idspace.Owner
@@ -103,6 +108,8 @@ func (f planFlags) check() error {
 		return usagef("--prepare goes with --open-generation")
 	case f.mint != "" && (changes || f.dryRun || f.asJSON):
 		return usagef("--mint only prints: use it alone")
+	case f.assignment != "" && f.mint == "":
+		return usagef("--assignment goes with --mint OWNER")
 	}
 	return nil
 }
@@ -127,7 +134,7 @@ func runPlan(e *env, f planFlags) error {
 		return err
 	}
 	if f.mint != "" {
-		return printKeyName(e.stdout, prev, f)
+		return mintMark(e.stdout, prev, pool.Name, f)
 	}
 	next, err := nextPlan(prev, f, pool, scheme)
 	if err != nil {
@@ -221,23 +228,6 @@ func planHint(err error, f planFlags, pool route.PoolName) error {
 	if s, ok := errors.AsType[*idspace.SlotError](err); ok {
 		return withHint(err, "when no session of generation %d is left: `%s --dead-generation %d`", s.Generation, again, s.Generation)
 	}
-	return err
-}
-
-func printKeyName(w io.Writer, plan *idspace.Plan, f planFlags) error {
-	if plan == nil {
-		return withHint(errors.New("there is no plan yet"), "run `mintmark plan -c %s` first", f.file)
-	}
-	a, err := plan.Mint(idspace.Owner(f.mint))
-	if err != nil {
-		var owners []string
-		for _, m := range plan.Members() {
-			owners = append(owners, string(m.Owner))
-		}
-		return withHint(err, "the members are %s", strings.Join(owners, ", "))
-	}
-	name := a.NewKeyName()
-	_, err = fmt.Fprintln(w, hex.EncodeToString(name[:]))
 	return err
 }
 

@@ -1,11 +1,11 @@
 // Session IDs for servers of Node.js 18 or later that Mintmark's balancers
 // route by: each begins with a mark of this server. The mark comes from the
-// state file that the Go SDK (package mint) writes, and is read again whenever
-// that file changes:
+// state file of the Go SDK (package mint), or from the assignment that
+// `mintmark plan` writes, and is read again whenever that file changes:
 //
 //   import {openMint} from './mint.mjs';
 //
-//   const mint = openMint('/run/mintmark/mint.json');
+//   const mint = openMint('/run/mintmark/a.json');
 //   app.use(session({secret, genid: () => mint.id()}));  // express-session
 //   io.engine.generateId = () => mint.id();              // Socket.IO
 //
@@ -21,7 +21,7 @@ const textSize = 22; // of a sealed mark as base64url
 const sealedText = /^[A-Za-z0-9_-]{21}[AQgw]/; // the last character holds two bits
 
 /**
- * Opens a server's state file.
+ * Opens a server's state file, or assignment.
  * @param {string} file
  * @param {{watch?: boolean}} [options] watch: false reads the file only once
  * @returns {Mint}
@@ -117,10 +117,12 @@ class Mint {
     }
     let keys;
     try {
-      keys = JSON.parse(text).assignment.keys ?? [];
-      keys = keys.map((key) => ({mint: key.mint, space: key.mark_key ? new Sealed(key) : new Constant(key)}));
+      const document = JSON.parse(text);
+      keys = ((document.assignment ?? document).keys ?? [])
+        .filter((key) => key.mark_key || key.text) // others are for connection IDs
+        .map((key) => ({mint: key.mint, space: key.mark_key ? new Sealed(key) : new Constant(key)}));
     } catch (error) {
-      throw new Error(`the state file ${this.#file} is damaged: ${error.message}`, {cause: error});
+      throw new Error(`${this.#file} is damaged: ${error.message}`, {cause: error});
     }
     this.#keys = keys.map((key) => key.space);
     this.#minting = keys.find((key) => key.mint)?.space; // the newest stands first
@@ -132,7 +134,6 @@ class Constant {
   #text;
 
   constructor(key) {
-    if (typeof key.text !== 'string' || key.text === '') throw new Error('a key without a text');
     this.#text = key.text;
   }
 

@@ -73,11 +73,15 @@ test('an ID of another server, of nobody, or cut short is not its own', (t) => {
 });
 
 test('a constant mark, and the generation before it', (t) => {
-  const keys = [{generation: 1, mint: true, text: '4d01'}, {generation: 0, text: '4d00'}];
-  const mint = openMint(stateFile(t, ...keys).file, {watch: false});
+  const keys = [{generation: 1, mint: true, text: '4d01'}, {generation: 0, text: '4d00'}, {generation: 2, quic_lb: {}}];
+  const state = stateFile(t, ...keys);
+  const mint = openMint(state.file, {watch: false});
   assert.match(mint.id(), /^4d01[0-9a-f]{32}$/);
   assert.equal(mint.cutMark('4d00old'), 'old');
   assert.ok(!mint.owns('4d02'));
+  // An assignment by itself, as `mintmark plan` writes it.
+  writeFileSync(state.file, JSON.stringify({server: 'a', keys}));
+  assert.match(openMint(state.file, {watch: false}).id(), /^4d01/);
 });
 
 test('the file may come later, and changes are seen', async (t) => {
