@@ -23,6 +23,9 @@ type checker struct {
 	result *Config
 	// pools holds what listeners need to know of each pool that has a name.
 	pools map[string]*poolFacts
+	// uses holds which protocols the listeners of each pool speak, as far as the
+	// file says so in the right place.
+	uses map[string]uses
 	// absent is a pool that the listener at hand names and the control plane
 	// does not have.
 	absent string
@@ -149,6 +152,7 @@ type poolFacts struct {
 	path      *path
 	protocols map[Protocol]bool // of the listeners that use it
 	limit     int               // of all its servers' connections; 0: none
+	cidLength int               // of its servers' connection IDs; 0: not known
 }
 
 // CheckName returns why name cannot be that of a pool, server, group or

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/idspace"
+	"github.com/mintmark/mintmark/idspace/quiclb"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -34,7 +35,7 @@ type Config struct {
 	Warnings []Problem
 }
 
-// An Address to listen on: Network is "tcp" or "unix", Address is what
+// An Address to listen on: Network is "tcp", "udp" or "unix", Address is what
 // net.Listen takes.
 type Address struct{ Network, Address string }
 
@@ -45,11 +46,16 @@ type Protocol string
 const (
 	ProtocolTLS  Protocol = "tls"  // TLS that is passed through, routed by its hello
 	ProtocolTCP  Protocol = "tcp"  // TCP of any kind, connected at once
-	ProtocolQUIC Protocol = "quic" // not supported yet
-	ProtocolDTLS Protocol = "dtls" // not supported yet
-	ProtocolUDP  Protocol = "udp"  // not supported yet
+	ProtocolQUIC Protocol = "quic" // QUIC, routed by connection ID
+	ProtocolDTLS Protocol = "dtls" // DTLS, routed by connection ID
+	ProtocolUDP  Protocol = "udp"  // UDP of any kind, routed by bytes at a place
 	ProtocolHTTP Protocol = "http" // not supported yet
 )
+
+// Datagrams reports whether p is a protocol of datagrams.
+func (p Protocol) Datagrams() bool {
+	return p == ProtocolQUIC || p == ProtocolDTLS || p == ProtocolUDP
+}
 
 // A Listener of the file, with every default filled in.
 type Listener struct {
@@ -60,12 +66,22 @@ type Listener struct {
 	HelloTimeout    time.Duration
 	ConnectTimeout  time.Duration
 	IdleTimeout     time.Duration  // 0: connections may be idle for ever
-	MaxConnections  int            // 0: no limit
+	MaxConnections  int            // 0: no limit, and for datagrams the default
+	CIDLength       int            // of the pool's servers; 0: not known
+	Bytes           []BytesID      // where IDs stand, with protocol udp
 	AccessLog       string         // path; "" none
 	AccessLogFormat string         // text or json
 	Engine          string         // auto or portable
 	Routes          []Route        // the first that matches wins
 	Pool            route.PoolName // what no route takes; "": that is refused
+}
+
+// A BytesID is a place in datagrams where an ID stands.
+type BytesID struct {
+	Offset, Length int
+	// The datagrams meant have the octets WhenEquals at WhenOffset; nil: all.
+	WhenOffset int
+	WhenEquals []byte
 }
 
 // A Route of a listener.
@@ -83,6 +99,10 @@ type Scheme struct {
 	// Members are who shall have a space, in the order of the file: its
 	// servers and those groups that have a share.
 	Members []idspace.Member
+	// QUICLB are the configurations of the scheme quic-lb; nil without it.
+	QUICLB *quiclb.Set
+	// CIDLength is the length of the servers' connection IDs; 0: not known.
+	CIDLength int
 }
 
 // Options of Load.

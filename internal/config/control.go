@@ -76,7 +76,7 @@ func (c *checker) control() {
 }
 
 func (c *checker) embeddedControl(f *FileControl, p *path, out *Control) {
-	if a, ok := c.socket(f.Listen, p.field("listen")); ok {
+	if a, ok := c.socket(f.Listen, p.field("listen"), ""); ok {
 		out.Listen = &a
 		if out.Plain && !a.loopback() {
 			c.problemf(p.field("tls"), "write tls: on, or a loopback address such as 127.0.0.1:7070",

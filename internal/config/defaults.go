@@ -19,7 +19,6 @@ func Defaults(v any) {
 	case *FileTimeouts:
 		v.Hello = Duration(5 * time.Second)
 		v.Connect = Duration(5 * time.Second)
-		v.Idle = Duration(10 * time.Minute)
 	case *FilePool:
 		v.Policy = "round-robin"
 		v.WhenOwnerDown = "group"
@@ -44,6 +43,12 @@ func Defaults(v any) {
 		v.Share = 1
 	}
 }
+
+// How long connections and flows may be idle when nothing is written.
+const (
+	defaultIdle     = 10 * time.Minute
+	defaultFlowIdle = 2 * time.Minute
+)
 
 // defaultHealthTimeout is how long a check may take when neither the timeout
 // nor a shorter interval is written.

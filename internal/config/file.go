@@ -52,15 +52,19 @@ type FileListener struct {
 	Listen []string `yaml:"listen,one"`
 	// What clients speak. `tls` reads the hello of a TLS connection, routes by
 	// the IDs in it and passes everything through; `tcp` reads nothing and
-	// connects at once. Required.
-	Protocol string `yaml:"protocol" choices:"tls,tcp" later:"quic,dtls,udp,http"`
+	// connects at once. `quic`, `dtls` and `udp` listen for datagrams: each is
+	// routed by the connection ID in it, or with `udp` by the octets that `ids`
+	// says. Required.
+	Protocol string `yaml:"protocol" choices:"tls,tcp,quic,dtls,udp" later:"http"`
 	// The PROXY protocol from the load balancer in front of this one. Without
 	// it no header is expected.
 	ProxyProtocol *FileProxyIn `yaml:"proxy_protocol"`
 	// How long things may take.
 	Timeouts FileTimeouts `yaml:"timeouts"`
 	// The most connections at a time; what comes beyond is refused at once. 0
-	// sets no limit.
+	// sets no limit. For datagrams it is the most flows at a time on each
+	// address (a flow is a client's address and a server), of which clients
+	// without IDs of a server may fill half, and 0 means 16384.
 	// Default: 0.
 	MaxConnections int `yaml:"max_connections"`
 	// The file that a line is appended to for each connection, relative to the
@@ -81,8 +85,36 @@ type FileListener struct {
 	Pool string `yaml:"pool"`
 	// Terminating TLS.
 	TLS *Later `yaml:"tls"`
-	// Where the IDs of HTTP requests and datagrams stand.
-	IDs *Later `yaml:"ids"`
+	// Where the IDs stand, in the order in which they are looked for. Only with
+	// protocol `udp`; at most 8.
+	IDs []FileID `yaml:"ids"`
+}
+
+// A FileID is a place where an ID stands.
+type FileID struct {
+	// Octets of a datagram. Only with protocol `udp`. Required.
+	Bytes *FileBytes `yaml:"bytes"`
+}
+
+// A FileBytes is octets at a fixed place of a datagram.
+type FileBytes struct {
+	// How many octets come before them, at most 1200.
+	// Default: 0.
+	Offset int `yaml:"offset"`
+	// How many they are, 1 to 255. Required.
+	Length int `yaml:"length"`
+	// What the datagram must be like. Without it, any that is long enough has
+	// an ID.
+	When *FileWhen `yaml:"when"`
+}
+
+// A FileWhen is a condition: certain octets stand at a certain place.
+type FileWhen struct {
+	// How many octets come before them, at most 1200.
+	// Default: 0.
+	Offset int `yaml:"offset"`
+	// The octets, in hexadecimal. Required.
+	Equals *Hex `yaml:"equals"`
 }
 
 // FileProxyIn is which clients send a PROXY header, in version 1 or 2.
@@ -102,8 +134,8 @@ type FileTimeouts struct {
 	// Default: 5s.
 	Connect Duration `yaml:"connect"`
 	// Without a byte in either direction. 0s never ends an idle connection.
-	// Default: 10m.
-	Idle Duration `yaml:"idle"`
+	// Default: 10m, and for flows of datagrams 2m.
+	Idle *Duration `yaml:"idle"`
 }
 
 // A FileRoute is where the connections go that ask for some names.
@@ -129,7 +161,7 @@ type FilePool struct {
 	// connections (as this replica counts them), the better of two drawn at
 	// random, or by a hash of the client's address that every replica computes
 	// alike. Weights count in each of them.
-	// Default: round-robin.
+	// Default: round-robin. For datagrams it is always hash.
 	Policy string `yaml:"policy" choices:"round-robin,least-connections,random-two,hash"`
 	// What becomes of an ID whose owner is down or at the end of its drain:
 	// `group` sends it to a server of the owner's group and, when none is
@@ -230,7 +262,8 @@ type FileHealth struct {
 	// asks for Version Negotiation with a packet of a reserved version, `dtls`
 	// sends a ClientHello, `none` does nothing, and a server that went down is
 	// tried again every 30 s.
-	// Default: tcp.
+	// Default: tcp. Servers for datagrams alone are asked in their protocol, and
+	// with `udp` not at all.
 	Type string `yaml:"type" choices:"none,tcp,tls,quic,dtls"`
 	// The time from one check of a server to the next, give or take a tenth.
 	// Default: 5s.
@@ -303,10 +336,31 @@ type FileServer struct {
 	// With the scheme `function`: the number by which the function names the
 	// server. Required with it.
 	Number *uint32 `yaml:"number"`
-	// With one configuration of the scheme `quic-lb`: the server ID.
-	ServerID *Later `yaml:"server_id"`
-	// With several configurations: the server ID in each.
-	ServerIDs *Later `yaml:"server_ids"`
+	// With one configuration of the scheme `quic-lb`: the server ID, in
+	// hexadecimal.
+	ServerID *Hex `yaml:"server_id"`
+	// With several configurations: the server ID in each, as in {0: "c4605e",
+	// 1: "31441a"}. One that is left out has no IDs of this server.
+	ServerIDs *FileServerIDs `yaml:"server_ids"`
+}
+
+// FileServerIDs is the server IDs of a server, in hexadecimal, by the `id` of the
+// configuration. What stands in the clear and what is encrypted must differ.
+type FileServerIDs struct {
+	// In configuration 0.
+	In0 *Hex `yaml:"0"`
+	// In configuration 1.
+	In1 *Hex `yaml:"1"`
+	// In configuration 2.
+	In2 *Hex `yaml:"2"`
+	// In configuration 3.
+	In3 *Hex `yaml:"3"`
+	// In configuration 4.
+	In4 *Hex `yaml:"4"`
+	// In configuration 5.
+	In5 *Hex `yaml:"5"`
+	// In configuration 6.
+	In6 *Hex `yaml:"6"`
 }
 
 // A FileRule is one space of IDs, written down: exactly one of `range`, `bits`,
@@ -361,12 +415,33 @@ type FileBits struct {
 type FileScheme struct {
 	// `ranges`, `bits` and `sealed` are planned: `mintmark plan` gives each
 	// server a space and writes the `plan_file`. `function` asks a function of
-	// the program that runs the balancer (Go programs that embed it). Required.
-	Kind string `yaml:"kind" choices:"ranges,bits,sealed,function" later:"quic-lb"`
+	// the program that runs the balancer (Go programs that embed it). `quic-lb`
+	// reads connection IDs as the QUIC-LB draft writes them; `configs` and the
+	// servers' IDs are written by hand. Required.
+	Kind string `yaml:"kind" choices:"ranges,bits,sealed,function,quic-lb"`
 	// The name of the function. Required with kind `function`.
 	Name string `yaml:"name"`
-	// The configurations of QUIC-LB.
-	Configs *Later `yaml:"configs"`
-	// The length of DTLS connection IDs.
-	CIDLength *Later `yaml:"cid_length"`
+	// The configurations that are in use at the moment, 1 to 7. Required with
+	// kind `quic-lb`.
+	Configs []FileQUICLB `yaml:"configs"`
+	// The length in octets of the connection IDs that the servers mint, which
+	// DTLS does not write down. Required for DTLS with connection IDs, at most
+	// 255; QUIC does without. Default: with `quic-lb`, what all configurations
+	// add up to.
+	CIDLength int `yaml:"cid_length"`
+}
+
+// A FileQUICLB is a configuration of QUIC-LB: how servers write a server ID into a
+// connection ID. Without a key it stands in the clear; with a key it is encrypted,
+// as one block when both lengths add up to 16.
+type FileQUICLB struct {
+	// The number in the first three bits of the connection IDs, 0 to 6. Required.
+	ID *int `yaml:"id"`
+	// The length of server IDs in octets, 1 to 15. Required.
+	ServerIDLength int `yaml:"server_id_length"`
+	// The length of nonces in octets, 4 to 18; with a server ID at most 19.
+	// Required.
+	NonceLength int `yaml:"nonce_length"`
+	// The key, 16 octets in hexadecimal. Keep the file from others then.
+	Key *Hex `yaml:"key"`
 }

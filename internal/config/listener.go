@@ -32,25 +32,32 @@ func (c *checker) listeners() {
 func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
 	c.absent = ""
 	c.checkName(p.field("name"), f.Name, names)
-	c.require(p.field("protocol"), "write protocol: tls or protocol: tcp")
+	c.require(p.field("protocol"), "write protocol: tls, tcp, quic, dtls or udp")
 	t := p.field("timeouts")
 	l := Listener{
 		Name:            route.ListenerName(f.Name),
 		Protocol:        Protocol(f.Protocol),
 		HelloTimeout:    c.lasts(t.field("hello"), f.Timeouts.Hello, time.Millisecond, maxTimeout),
 		ConnectTimeout:  c.lasts(t.field("connect"), f.Timeouts.Connect, time.Millisecond, maxTimeout),
-		IdleTimeout:     c.idle(t.field("idle"), f.Timeouts.Idle),
+		IdleTimeout:     c.idle(t.field("idle"), f),
 		MaxConnections:  f.MaxConnections,
 		AccessLogFormat: f.AccessLogFormat,
 		Engine:          f.Engine,
 		Pool:            route.PoolName(f.Pool),
 	}
 	c.between(p.field("max_connections"), f.MaxConnections, 0, MaxConnections)
-	l.Listen = c.listen(f.Listen, p.field("listen"))
+	l.Listen = c.listen(f.Listen, p.field("listen"), l.Protocol)
 	l.AcceptFrom = c.acceptFrom(f.ProxyProtocol, p.field("proxy_protocol"))
 	l.AccessLog = c.accessLog(f, p)
 	l.Routes = c.routes(f, p)
 	c.listenerPool(f, p)
+	if l.Protocol.Datagrams() {
+		c.datagrams(f, p)
+	}
+	l.Bytes = c.byteIDs(f, p)
+	if pool := c.pools[f.Pool]; pool != nil {
+		l.CIDLength = pool.cidLength
+	}
 	if c.absent != "" {
 		c.result.Waiting = append(c.result.Waiting, Waiting{Listener: f.Name, Pool: c.absent})
 		return
@@ -59,14 +66,21 @@ func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
 }
 
 // idle checks a timeout that may be zero, for none.
-func (c *checker) idle(p *path, v Duration) time.Duration {
-	if v == 0 {
+func (c *checker) idle(p *path, f *FileListener) time.Duration {
+	datagrams := Protocol(f.Protocol).Datagrams()
+	switch v := f.Timeouts.Idle; {
+	case v == nil && datagrams:
+		return defaultFlowIdle
+	case v == nil:
+		return defaultIdle
+	case *v == 0 && !datagrams:
 		return 0
+	default:
+		return c.lasts(p, *v, time.Second, maxLifetime)
 	}
-	return c.lasts(p, v, time.Second, maxLifetime)
 }
 
-func (c *checker) listen(list []string, p *path) []Address {
+func (c *checker) listen(list []string, p *path, protocol Protocol) []Address {
 	if !c.require(p, `write an address such as "127.0.0.1:8443"`) {
 		return nil
 	}
@@ -75,7 +89,7 @@ func (c *checker) listen(list []string, p *path) []Address {
 	}
 	var out []Address
 	for i, s := range list {
-		if a, ok := c.socket(s, c.item(p, i)); ok {
+		if a, ok := c.socket(s, c.item(p, i), protocol); ok {
 			out = append(out, a)
 		}
 	}
@@ -83,8 +97,8 @@ func (c *checker) listen(list []string, p *path) []Address {
 }
 
 // socket checks an address to listen on, and that nothing else of the file
-// listens there.
-func (c *checker) socket(s string, p *path) (Address, bool) {
+// listens there. protocol is "" for those that are no listener's.
+func (c *checker) socket(s string, p *path, protocol Protocol) (Address, bool) {
 	if !c.sound(p) {
 		return Address{}, false
 	}
@@ -92,6 +106,13 @@ func (c *checker) socket(s string, p *path) (Address, bool) {
 	if f != nil {
 		c.fault(p, f)
 		return Address{}, false
+	}
+	if protocol.Datagrams() {
+		if a.Network == "unix" {
+			c.problemf(p, `write an address such as "192.0.2.1:443"`, "protocol %s listens for datagrams, and a unix socket gets none", protocol)
+			return Address{}, false
+		}
+		a.Network = "udp"
 	}
 	for _, other := range c.sockets {
 		if a.collides(other.address) {
@@ -177,9 +198,9 @@ func (c *checker) relative(name string) string {
 
 func (c *checker) routes(f *FileListener, p *path) []Route {
 	at := p.field("routes")
-	if len(f.Routes) > 0 && f.Protocol == string(ProtocolTCP) {
-		c.problem(at, "routes go by the name in a TLS hello, and protocol tcp reads none",
-			"write protocol: tls, or a pool instead of the routes")
+	if protocol := Protocol(f.Protocol); len(f.Routes) > 0 && (protocol == ProtocolTCP || protocol.Datagrams()) {
+		c.problemf(at, "write protocol: tls, or a pool instead of the routes",
+			"routes go by the name in a TLS hello, and protocol %s reads none", protocol)
 		return nil
 	}
 	var out []Route

@@ -94,12 +94,13 @@ func (c *checker) check() {
 	if c.file.Admin != nil && !c.report.has(p.field("admin")) {
 		at := p.field("admin").field("listen")
 		if c.require(at, `write an address such as "127.0.0.1:7071"`) {
-			if a, ok := c.socket(c.file.Admin.Listen, at); ok {
+			if a, ok := c.socket(c.file.Admin.Listen, at, ""); ok {
 				c.result.Admin = &a
 			}
 		}
 	}
 	c.control()
+	c.noteUses()
 	c.allPools()
 	c.listeners()
 }

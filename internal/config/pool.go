@@ -37,7 +37,7 @@ func (c *checker) pool(f *FilePool, p *path, names map[string]*path) {
 	health := c.health(f, p)
 	cfg := &route.PoolConfig{
 		Name:            route.PoolName(f.Name),
-		Policy:          word(f.Policy, route.ParsePolicy),
+		Policy:          word(c.policy(f, p), route.ParsePolicy),
 		WhenOwnerDown:   word(f.WhenOwnerDown, route.ParseWhenOwnerDown),
 		UnknownIDs:      word(f.UnknownIDs, route.ParseUnknownIDs),
 		RandomIDs:       word(f.RandomIDs, route.ParseRandomIDs),
@@ -60,7 +60,12 @@ func (c *checker) pool(f *FilePool, p *path, names map[string]*path) {
 	c.discover(f, p)
 	c.learn(f, p)
 
+	if c.uses[f.Name].datagrams() {
+		c.datagramPool(f, p, cfg)
+	}
+
 	facts := &poolFacts{config: cfg, path: p, protocols: map[Protocol]bool{}, limit: totalLimit(cfg.Servers)}
+	facts.cidLength = c.result.Schemes[route.PoolName(f.Name)].CIDLength
 	if _, ok := c.pools[f.Name]; !ok && f.Name != "" {
 		c.pools[f.Name] = facts
 	}
@@ -91,7 +96,7 @@ func word[T any](s string, parse func(string) (T, error)) T {
 func (c *checker) health(f *FilePool, p *path) route.HealthConfig {
 	at := p.field("health")
 	h := route.HealthConfig{
-		Type:     word(f.Health.Type, route.ParseHealthType),
+		Type:     word(c.healthType(f, p), route.ParseHealthType),
 		Interval: c.lasts(at.field("interval"), f.Health.Interval, 100*time.Millisecond, maxTimeout),
 		Rise:     f.Health.Rise,
 		Fall:     f.Health.Fall,
@@ -127,7 +132,7 @@ func (c *checker) groups(f *FilePool, p *path, owners map[string]*path) []route.
 		g, gp := &f.Groups[i], p.field("groups").item(i)
 		c.checkName(gp.field("name"), g.Name, owners)
 		c.between(gp.field("share"), g.Share, 0, idspace.MaxPlanShare)
-		policy := f.Policy
+		policy := c.policy(f, p)
 		if g.Policy != "" {
 			policy = g.Policy
 		}
@@ -243,6 +248,8 @@ func (c *checker) spaces(f *FilePool, p *path) *idspace.Table {
 		return nil
 	case kind == schemeFunction:
 		return c.function(f, p)
+	case kind == schemeQUICLB:
+		return c.quicLB(f, p)
 	}
 	if len(rules) == 0 {
 		return nil
@@ -264,7 +271,7 @@ func plannedKind(kind string) bool {
 // it is none.
 func (c *checker) scheme(f *FilePool, p *path) string {
 	at := p.field("scheme")
-	if c.report.has(at) || !c.require(at.field("kind"), "write kind: ranges, bits, sealed or function") {
+	if c.report.has(at) || !c.require(at.field("kind"), "write kind: ranges, bits, sealed, function or quic-lb") {
 		return ""
 	}
 	kind := f.Scheme.Kind
@@ -285,6 +292,7 @@ func (c *checker) scheme(f *FilePool, p *path) string {
 			scheme.Members = append(scheme.Members, member(g.Name, g.Share))
 		}
 	}
+	scheme.CIDLength = c.cidLength(f, p)
 	c.result.Schemes[route.PoolName(f.Name)] = scheme
 	return kind
 }

@@ -88,7 +88,7 @@ func setting(f reflect.StructField) string {
 func (r *reference) section(t reflect.Type) {
 	title := "The file"
 	switch place := r.places[t][0]; {
-	case strings.Contains(place, "[].ids[]"):
+	case strings.Contains(place, "[].ids[]") && strings.HasPrefix(place, "pools"):
 		_, rest, _ := strings.Cut(place, "[].ids[]")
 		title = "`ids[]" + rest + "` of servers and groups"
 	case place != "":

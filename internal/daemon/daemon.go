@@ -78,6 +78,7 @@ type Daemon struct {
 	mu        sync.Mutex
 	current   *config.Config
 	listeners map[route.ListenerName]*listener
+	datagrams map[route.ListenerName]*datagramListener
 	admin     *adminServer
 	inherited inherited
 	layouts   map[route.PoolName]discover.Layout // what the probes found
@@ -234,6 +235,7 @@ func (d *Daemon) shutdown() {
 		d.retire(l)
 		delete(d.listeners, name)
 	}
+	d.retireDatagrams()
 	d.mu.Unlock()
 	d.serving.Wait()
 
@@ -272,6 +274,9 @@ func (d *Daemon) closeAll() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.listeners {
+		l.close()
+	}
+	for _, l := range d.datagrams {
 		l.close()
 	}
 	if d.admin != nil {

@@ -24,6 +24,8 @@ type change struct {
 	lists    map[route.PoolName]*learn.List       // of every pool that learns
 	newLogs  []*l4.AccessLog
 	admin    *adminServer
+
+	datagrams datagramChange
 }
 
 // discard undoes what prepare did.
@@ -34,6 +36,7 @@ func (c *change) discard(d *Daemon) {
 	for _, l := range c.newLogs {
 		_ = l.Close()
 	}
+	c.datagrams.discard()
 	if c.admin != nil && c.admin != d.admin {
 		c.admin.close()
 	}
@@ -106,6 +109,10 @@ func (d *Daemon) prepare(ctx context.Context, cfg *config.Config) (*change, erro
 		c.discard(d)
 		return nil, err
 	}
+	if err := d.prepareDatagrams(ctx, c); err != nil {
+		c.discard(d)
+		return nil, err
+	}
 	if err := d.prepareLogs(c); err != nil {
 		c.discard(d)
 		return nil, err
@@ -171,6 +178,9 @@ func (d *Daemon) prepareSockets(ctx context.Context, c *change) error {
 		maps.Copy(open, l.sockets)
 	}
 	for _, lc := range c.cfg.Listeners {
+		if lc.Protocol.Datagrams() {
+			continue // see prepareDatagrams
+		}
 		for _, a := range lc.Listen {
 			k := keyOf(a)
 			if s := open[k]; s != nil {
@@ -225,6 +235,9 @@ func (d *Daemon) commit(ctx context.Context, c *change) {
 	d.listeners = make(map[route.ListenerName]*listener, len(c.cfg.Listeners))
 	for i := range c.cfg.Listeners {
 		lc := &c.cfg.Listeners[i]
+		if lc.Protocol.Datagrams() {
+			continue
+		}
 		l := d.commitListener(c, lc, before[lc.Name])
 		d.listeners[lc.Name] = l
 		for _, a := range lc.Listen {
@@ -235,6 +248,7 @@ func (d *Daemon) commit(ctx context.Context, c *change) {
 		}
 	}
 	d.letGo(before)
+	d.commitDatagrams(ctx, c)
 	if d.admin != c.admin {
 		if d.admin != nil {
 			d.admin.close()
@@ -307,6 +321,9 @@ func (d *Daemon) letGo(before map[route.ListenerName]*listener) {
 	want := make(map[route.ListenerName]map[socketKey]bool)
 	for i := range d.current.Listeners {
 		lc := &d.current.Listeners[i]
+		if lc.Protocol.Datagrams() {
+			continue
+		}
 		want[lc.Name] = make(map[socketKey]bool)
 		for _, a := range lc.Listen {
 			want[lc.Name][keyOf(a)] = true

@@ -44,7 +44,7 @@ func NewDecider(pool *route.Pool) (*Decider, error) {
 	if pool.Config.Policy != route.Hash {
 		problems = append(problems, fmt.Errorf("its policy is %v; it must be %v", pool.Config.Policy, route.Hash))
 	}
-	d := &Decider{pool: pool, current: make(map[*route.State]*route.Server, len(pool.Servers))}
+	d := &Decider{pool: pool, facts: route.Facts{HashPort: true}, current: make(map[*route.State]*route.Server, len(pool.Servers))}
 	byName := make(map[idspace.Owner]*route.Server, len(pool.Servers))
 	for _, s := range pool.Servers {
 		byName[idspace.Owner(s.Config.Name)] = s

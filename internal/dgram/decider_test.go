@@ -64,7 +64,7 @@ func runSteps(t *testing.T, p *route.Pool, flows *Flows, steps []step) {
 // hashed returns the server that the hash of the pool gives a client.
 func hashed(t *testing.T, p *route.Pool, n int) route.ServerName {
 	t.Helper()
-	d := p.Explain(nil, &route.Facts{Client: client(n).ClientAddrPort(), Now: start, Opening: true})
+	d := p.Explain(nil, &route.Facts{Client: client(n).ClientAddrPort(), HashPort: true, Now: start, Opening: true})
 	if d.Server == nil {
 		t.Fatalf("client %d goes nowhere", n)
 	}

@@ -40,6 +40,9 @@ type Flow struct {
 	// holds a connection slot for the flow; see Flows.
 	Server *route.Server
 
+	// Socket is whatever the caller keeps for the flow.
+	Socket any
+
 	known    bool  // its client sent an ID with an owner
 	home     bool  // it is in Flows.homes
 	lastSeen int64 // Unix nanoseconds
@@ -72,6 +75,18 @@ type FlowLimits struct {
 	MaxUnknown int
 	// Idle is how long a flow may be without a datagram in either direction.
 	Idle time.Duration
+	// Settled is how long a flow must have been without one until an unknown newcomer
+	// may take its place. It bounds how often a flood opens and closes sockets; 0 sets
+	// no bound.
+	Settled time.Duration
+}
+
+func (l FlowLimits) check() error {
+	if l.Max < 1 || l.MaxUnknown < 1 || l.MaxUnknown > l.Max || l.Idle <= 0 || l.Settled < 0 {
+		return fmt.Errorf("limiting flows: %d of which %d unknown, idle for %v, settled for %v: all but the last must be positive, and the second at most the first",
+			l.Max, l.MaxUnknown, l.Idle, l.Settled)
+	}
+	return nil
 }
 
 // Flows are the flows of one worker, and the homes of addresses. A flow holds a
@@ -89,11 +104,18 @@ type Flows struct {
 
 // NewFlows returns an empty table.
 func NewFlows(limits FlowLimits) (*Flows, error) {
-	if limits.Max < 1 || limits.MaxUnknown < 1 || limits.MaxUnknown > limits.Max || limits.Idle <= 0 {
-		return nil, fmt.Errorf("limiting flows: %d of which %d unknown, idle for %v: all must be positive, and the second at most the first",
-			limits.Max, limits.MaxUnknown, limits.Idle)
+	if err := limits.check(); err != nil {
+		return nil, err
 	}
 	return &Flows{limits: limits, flows: make(map[flowKey]*Flow), homes: make(map[Tuple]*Flow)}, nil
+}
+
+// SetLimits changes the limits. Flows that are too many now go as others are opened,
+// or expire.
+func (t *Flows) SetLimits(limits FlowLimits) {
+	if limits.check() == nil {
+		t.limits = limits
+	}
 }
 
 // Len returns the number of flows, and how many of them are unknown.
@@ -125,6 +147,9 @@ func (t *Flows) open(tuple *Tuple, s *route.Server, known bool, now time.Time) *
 	full := t.known.n+t.unknown.n >= t.limits.Max
 	if full || !known && t.unknown.n >= t.limits.MaxUnknown {
 		evicted := t.unknown.oldest
+		if evicted != nil && !known && evicted.lastSeen+int64(t.limits.Settled) > now.UnixNano() {
+			return nil
+		}
 		if evicted == nil && known {
 			evicted = t.known.oldest
 		}
@@ -155,6 +180,9 @@ func (t *Flows) recognise(f *Flow) {
 		t.known.add(f)
 	}
 }
+
+// Close closes a flow, which is for flows whose socket could not be opened.
+func (t *Flows) Close(f *Flow) { t.close(f) }
 
 // close removes f and gives back its slot.
 func (t *Flows) close(f *Flow) {

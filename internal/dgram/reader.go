@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/dtlsrec"
 	"github.com/mintmark/mintmark/internal/quicpkt"
+	"github.com/mintmark/mintmark/internal/route"
 )
 
 // A Protocol says what the datagrams of a listener are.
@@ -162,6 +163,18 @@ func (r *Reader) Read(datagram []byte, m *Message) error {
 	default:
 		r.readUDP(datagram, m)
 		return nil
+	}
+}
+
+// CauseOf returns the label of an error of Read.
+func CauseOf(err error) route.Cause {
+	switch c := err.(type) { //nolint:errorlint // Read returns nothing else
+	case quicpkt.Cause:
+		return route.Cause(c)
+	case dtlsrec.Cause:
+		return route.Cause(c)
+	default:
+		return "unreadable"
 	}
 }
 

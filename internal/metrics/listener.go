@@ -28,7 +28,7 @@ type Listener struct {
 	set  *Set
 	name route.ListenerName
 
-	refused, ended lazyCounters
+	refused, ended, datagrams, datagramErrors lazyCounters
 
 	// Guarded by set.mu.
 	pools map[route.PoolName]*Pool
@@ -63,8 +63,25 @@ func (s *Set) Listener(name route.ListenerName) *Listener {
 
 // Refused counts a connection that was not forwarded. cause must come from a
 // list in the program, never from a client.
-func (l *Listener) Refused(cause string) {
-	l.refused.get(cause, func() prometheus.Counter { return l.resolve(l.set.vecs.refused, cause) }).Inc()
+func (l *Listener) Refused(cause string) { l.RefusedN(cause, 1) }
+
+// RefusedN counts n datagrams that were not forwarded, as Refused does.
+func (l *Listener) RefusedN(cause string, n uint64) {
+	l.refused.get(cause, func() prometheus.Counter { return l.resolve(l.set.vecs.refused, cause) }).Add(float64(n))
+}
+
+// Datagrams counts n datagrams that were forwarded. direction is "in" for those from
+// clients and "out" for those to clients.
+func (l *Listener) Datagrams(direction string, n uint64) {
+	l.datagrams.get(direction, func() prometheus.Counter { return l.resolve(l.set.vecs.datagrams, direction) }).Add(float64(n))
+}
+
+// DatagramErrors counts n errors of sockets. direction is that
+// of Datagrams; both it and what must come from a list in the program.
+func (l *Listener) DatagramErrors(direction, what string, n uint64) {
+	l.datagramErrors.get(direction+" "+what, func() prometheus.Counter {
+		return l.resolve(l.set.vecs.datagramErrors, direction, what)
+	}).Add(float64(n))
 }
 
 // Ended counts a connection that was forwarded and has ended. how must come
@@ -73,13 +90,13 @@ func (l *Listener) Ended(how string) {
 	l.ended.get(how, func() prometheus.Counter { return l.resolve(l.set.vecs.ended, how) }).Inc()
 }
 
-func (l *Listener) resolve(v *prometheus.CounterVec, label string) prometheus.Counter {
+func (l *Listener) resolve(v *prometheus.CounterVec, labels ...string) prometheus.Counter {
 	l.set.mu.Lock()
 	defer l.set.mu.Unlock()
 	if l.gone {
 		return l.set.discard
 	}
-	return v.WithLabelValues(string(l.name), label)
+	return v.WithLabelValues(append([]string{string(l.name)}, labels...)...)
 }
 
 // drop forgets the handle of a pool. The caller holds set.mu.
@@ -138,14 +155,17 @@ func (l *Listener) Pool(p *route.Pool) *Pool {
 }
 
 // Decided counts one decision.
-func (p *Pool) Decided(field idspace.Field, by route.RoutedBy) {
+func (p *Pool) Decided(field idspace.Field, by route.RoutedBy) { p.DecidedN(field, by, 1) }
+
+// DecidedN counts n decisions of one kind.
+func (p *Pool) DecidedN(field idspace.Field, by route.RoutedBy, n int) {
 	slot := &p.decisions[field][by]
 	c := slot.Load()
 	if c == nil {
 		c = p.resolveDecision(field, by)
 		slot.Store(c)
 	}
-	(*c).Inc()
+	(*c).Add(float64(n))
 }
 
 func (p *Pool) resolveDecision(field idspace.Field, by route.RoutedBy) *prometheus.Counter {

@@ -11,6 +11,7 @@ import (
 type vectors struct {
 	// by listener
 	accepted, ended, bytes, refused, acceptErrors, panics, logDropped *prometheus.CounterVec
+	datagrams, datagramErrors                                         *prometheus.CounterVec
 	helloSeconds, helloBytes                                          *prometheus.HistogramVec
 	// by listener and pool
 	decisions *prometheus.CounterVec
@@ -37,11 +38,16 @@ func newVectors() vectors {
 	return vectors{
 		accepted: counter("connections_total", "Connections accepted.", "listener"),
 		ended: counter("connections_ended_total",
-			"Connections that were forwarded and have ended, by how: done, client_reset, server_reset, idle_timeout, shutdown, panic.",
+			"Connections that were forwarded and have ended, by how: done, client_reset, server_reset, idle_timeout, shutdown, panic; of flows of datagrams: idle, closed.",
 			"listener", "end"),
 		bytes: counter("bytes_total",
 			"Bytes forwarded: in is from clients to servers, out the other way. A running connection is counted a mebibyte at a time.",
 			"listener", "direction"),
+		datagrams: counter("datagrams_total",
+			"Datagrams forwarded: in is from clients to servers, out the other way.", "listener", "direction"),
+		datagramErrors: counter("datagram_errors_total",
+			"Errors of sockets for datagrams, by direction and error: refused and unreachable are ICMP errors, too_big, no_buffers and other are datagrams that were dropped.",
+			"listener", "direction", "error"),
 		refused:      counter("refused_total", "Connections and messages that were not forwarded, by cause.", "listener", "cause"),
 		acceptErrors: counter("accept_errors_total", "Errors of accept, for example for want of file descriptors.", "listener"),
 		panics:       counter("panics_total", "Connections that were closed because of a fault in the program. Each is logged with its stack.", "listener"),
@@ -73,6 +79,7 @@ func newVectors() vectors {
 func (v *vectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		v.accepted, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
+		v.datagrams, v.datagramErrors,
 		v.helloSeconds, v.helloBytes,
 		v.decisions,
 		v.idsSkipped, v.generation,
@@ -89,7 +96,8 @@ func (v *vectors) deleteListener(name route.ListenerName) {
 	l := prometheus.Labels{"listener": string(name)}
 	for _, d := range []deleter{
 		v.accepted, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
-		v.helloSeconds, v.helloBytes, v.decisions,
+		v.datagrams, v.datagramErrors,
+		v.datagrams, v.datagramErrors, v.helloSeconds, v.helloBytes, v.decisions,
 	} {
 		d.DeletePartialMatch(l)
 	}

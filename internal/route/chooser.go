@@ -207,7 +207,7 @@ func (c *chooser) draw(q *query, other *Server) *Server {
 
 func (c *chooser) hashed(q *query) *Server {
 	n := len(c.maglev)
-	at := slotOf(q.f.Client.Addr(), n)
+	at := slotOf(q.f, n)
 	for range n {
 		if s := c.members[c.maglev[at]]; q.allows(s) && q.claim(s) {
 			return s
@@ -226,7 +226,7 @@ func (c *chooser) chooseSpare(q *query) *Server {
 		return c.least(q)
 	}
 	n := len(c.members)
-	start := slotOf(q.f.Client.Addr(), n)
+	start := slotOf(q.f, n)
 	for i := range n {
 		if s := c.members[(start+i)%n]; q.allows(s) && q.claim(s) {
 			return s

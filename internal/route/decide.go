@@ -31,6 +31,7 @@ const (
 // Facts is what the decision uses besides the candidates.
 type Facts struct {
 	Client      netip.AddrPort // for the policy hash; the zero value is a client without an address
+	HashPort    bool           // the policy hash tells ports of a client apart, as for datagrams
 	OffersTLS13 bool
 	HasTicket   bool // a non-empty ticket or a PSK was offered
 	EarlyData   bool

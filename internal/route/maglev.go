@@ -1,8 +1,8 @@
 package route
 
 import (
+	"encoding/binary"
 	"math/bits"
-	"net/netip"
 	"slices"
 	"strings"
 )
@@ -82,9 +82,15 @@ func newMaglev(members []*Server) []uint16 {
 }
 
 // slotOf returns the slot, of n, of a client.
-func slotOf(client netip.Addr, n int) int {
-	b := client.As16()
-	slot, _ := bits.Mul64(hash(b[:]), uint64(n))
+func slotOf(f *Facts, n int) int {
+	var b [18]byte
+	address := f.Client.Addr().As16()
+	length := copy(b[:], address[:])
+	if f.HashPort {
+		binary.BigEndian.PutUint16(b[length:], f.Client.Port())
+		length += 2
+	}
+	slot, _ := bits.Mul64(hash(b[:length]), uint64(n))
 	return int(slot)
 }
 
