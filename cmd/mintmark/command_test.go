@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
+	"fmt"
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,5 +70,21 @@ func TestHelp(t *testing.T) {
 				t.Errorf("command %s: flag %s has no help", c.name, f.Name)
 			}
 		})
+	}
+}
+
+func TestSystemHint(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, taken := net.Listen("tcp", ln.Addr().String())
+	if got := systemHint(fmt.Errorf("opening listener web: %w", taken)); !strings.Contains(got, "another process has this address") {
+		t.Errorf("%v: got the hint %q", taken, got)
+	}
+	if got := systemHint(errors.New("something else")); got != "" {
+		t.Errorf("got the hint %q for what nobody knows", got)
 	}
 }

@@ -31,6 +31,9 @@ const (
 // controlTimeout bounds a call to the control plane.
 const controlTimeout = 30 * time.Second
 
+// errNoControl: no command line, environment or login says which one.
+var errNoControl = errors.New("there is no control plane to talk to: nobody has logged in")
+
 // A controlFlags is the flags of every command that talks to a control plane.
 type controlFlags struct {
 	url  *string
@@ -78,7 +81,7 @@ func (f controlFlags) dial(ctx context.Context) (*caller, error) {
 	if address == "" {
 		text, err := os.ReadFile(filepath.Join(dir, urlFile))
 		if err != nil {
-			return nil, withHint(errors.New("there is no control plane to talk to: nobody has logged in"),
+			return nil, withHint(errNoControl,
 				"run `mintmark login URL`, or give --control URL")
 		}
 		address = strings.TrimSpace(string(text))

@@ -13,7 +13,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
+	"syscall"
 )
 
 // The exit statuses.
@@ -74,6 +76,23 @@ func exitStatus(e *env, err error) int {
 	}
 	if h, ok := errors.AsType[*hintError](err); ok {
 		fmt.Fprintf(e.stderr, "mintmark: hint: %s\n", h.hint)
+	} else if hint := systemHint(err); hint != "" {
+		fmt.Fprintf(e.stderr, "mintmark: hint: %s\n", hint)
 	}
 	return statusError
+}
+
+// systemHint says what to do about an error of the operating system.
+func systemHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another process has this address: `ss -ltnp` shows which; end it, or write another address"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "no interface of this machine has this address: `ip addr` shows those there are"
+	case errors.Is(err, fs.ErrNotExist):
+		return "is the path right? Make what is missing, or write another path"
+	case errors.Is(err, fs.ErrPermission):
+		return "this user may not do that: give it the right, or be another user; for ports below 1024 see docs/guides/systemd.md"
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,6 +14,9 @@ import (
 // controlStatus shows what the control plane sees.
 func controlStatus(ctx context.Context, e *env, cf controlFlags) error {
 	c, err := cf.dial(ctx)
+	if errors.Is(err, errNoControl) {
+		return withHint(err, "run `mintmark login URL`, or give --control URL; to ask a running balancer, -c FILE or --admin ADDRESS")
+	}
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func OpenAccessLog(path, format string) (*AccessLog, error) {
 	}
 	f, err := openLog(path)
 	if err != nil {
-		return nil, err
+		return nil, err // it names the path
 	}
 	return newAccessLog(path, format, f), nil
 }
@@ -66,11 +66,7 @@ func newAccessLog(path, format string, f *os.File) *AccessLog {
 }
 
 func openLog(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, fmt.Errorf("opening access log: %w", err)
-	}
-	return f, nil
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 }
 
 // Is reports whether l is what OpenAccessLog(path, format) would open.

@@ -2,6 +2,8 @@ package learn
 
 import (
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +135,44 @@ func TestProbedTicketsAreChecked(t *testing.T) {
 	}
 	if n, _ := w.Foreign("p", "b"); n != 2 {
 		t.Errorf("b mints as a, and has %d foreign mints; want one a version", n)
+	}
+}
+
+// The log has a line when foreign mints begin and when they change, and at
+// most one a minute; not one for each.
+func TestForeignMintsAreLoggedOncePerChange(t *testing.T) {
+	t.Parallel()
+	p := poolOf(t, 0, nil)
+	var out strings.Builder
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	w := NewWatch(WatchConfig{Logger: slog.New(slog.NewTextHandler(&out, nil)), Now: c.now})
+	mint := func(n int, id string) {
+		for i := range n {
+			w.Minted(p.Server("a"), idspace.FieldTicket, fmt.Appendf(nil, "%s-and-more-%d", id, i), true)
+		}
+	}
+	for _, step := range []struct {
+		id    string
+		lines int // in all
+		want  string
+	}{
+		{"bbbb-key", 1, "owner_of_mark=b"}, // it begins
+		{"cccc-key", 1, ""},                // too soon for another line
+	} {
+		mint(1000, step.id)
+		if got := strings.Count(out.String(), "\n"); got != step.lines || !strings.Contains(out.String(), step.want) {
+			t.Errorf("after %s: %d lines; want %d with %q:\n%s", step.id, got, step.lines, step.want, &out)
+		}
+	}
+	c.t = c.t.Add(time.Hour)
+	mint(1000, "cccc-key")
+	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.Contains(out.String(), "owner_of_mark=c") {
+		t.Errorf("an hour later: %d lines; want 2, one a change:\n%s", got, &out)
+	}
+	c.t = c.t.Add(time.Hour)
+	mint(1000, "cccc-key") // no news
+	if got := strings.Count(out.String(), "\n"); got != 2 {
+		t.Errorf("two hours later: %d lines; want the same 2:\n%s", got, &out)
 	}
 }
 

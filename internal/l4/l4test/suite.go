@@ -54,6 +54,7 @@ func Suite(t *testing.T, f Factory) {
 		{"SkippedIDs", testSkippedIDs},
 		{"RandomIDs", testRandomIDs},
 		{"Hash", testHash},
+		{"Witness", testWitness},
 
 		{"Refusals", testRefusals},
 		{"HelloTimeout", testHelloTimeout},
