@@ -69,7 +69,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&b.quick, "quick", false, "a fifth of the operations, to see that it works")
 	flags.StringVar(&b.env.Mintmark, "mintmark", "", "the mintmark to run (default: build this tree's)")
 	flags.StringVar(&b.env.Baseline, "baseline", "", "another mintmark, for the peer \"baseline\"")
-	out := flags.String("out", "", "the directory for the results as JSON, Markdown and charts (default: only print)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	result := report.Result{Machine: machine(ctx, b.env.Mintmark), Quick: b.quick}
+	var result report.Result
 	for i := range chosen {
 		w, err := b.measure(ctx, &chosen[i])
 		if err != nil {
@@ -98,10 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		w.Summary(stdout)
 		result.Workloads = append(result.Workloads, w)
 	}
-	if *out == "" {
-		return nil
-	}
-	return result.Write(*out)
+	return nil
 }
 
 // choose returns the workloads with these names, with these peers; of an empty

@@ -46,6 +46,34 @@ func (m *Monitor) Dial(ctx context.Context, s *route.Server, timeout time.Durati
 	return conn, nil
 }
 
+// Target returns the address of a server for which connecting takes one
+// connect(), so that whoever can do it without waiting need not call Dial. ok
+// is false for unix sockets, for names with several addresses or none yet, and
+// when Config.Dial is set. Connected has to be told how it went.
+func (m *Monitor) Target(s *route.Server) (to netip.AddrPort, ok bool) {
+	a := s.Config.Address
+	if m.ownDial || a.Network == "unix" {
+		return netip.AddrPort{}, false
+	}
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		return netip.AddrPortFrom(ip, a.Port), ip.Zone() == ""
+	}
+	if known := s.State.Addrs.Load(); known != nil && len(*known) == 1 {
+		return netip.AddrPortFrom((*known)[0].Addr(), a.Port), true
+	}
+	return netip.AddrPort{}, false
+}
+
+// Connected counts a connect to what Target returned, as Dial counts its own.
+func (m *Monitor) Connected(s *route.Server, took time.Duration, err error) {
+	if w := m.find(s); w != nil && !isLocal(err) {
+		w.connected(s.Config.Address, err)
+	}
+	if m.cfg.OnDial != nil {
+		m.cfg.OnDial(s, took, err)
+	}
+}
+
 // eachAddress calls try with the addresses of a server until it returns nil,
 // and returns nil then. The error joins those of all addresses. w is nil for a
 // server without a watch.

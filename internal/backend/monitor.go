@@ -43,9 +43,10 @@ type Config struct {
 // methods are safe for concurrent use.
 type Monitor struct {
 	// Immutable after NewMonitor.
-	cfg   Config
-	log   *slog.Logger
-	slots chan struct{} // capacity maxChecks: one element for each check that runs
+	cfg     Config
+	log     *slog.Logger
+	slots   chan struct{} // capacity maxChecks: one element for each check that runs
+	ownDial bool          // cfg.Dial was given
 
 	// watches is read by Dial; Update swaps it while it holds mu. The map is
 	// immutable.
@@ -73,13 +74,14 @@ func NewMonitor(cfg Config) *Monitor {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Dial == nil {
+	ownDial := cfg.Dial != nil
+	if !ownDial {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
 	}
-	m := &Monitor{cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, maxChecks)}
+	m := &Monitor{cfg: cfg, ownDial: ownDial, log: cfg.Logger, slots: make(chan struct{}, maxChecks)}
 	m.watches.Store(new(map[*route.State]*watch))
 	return m
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/mintmark/mintmark/internal/discover"
 	"github.com/mintmark/mintmark/internal/learn"
 	"github.com/mintmark/mintmark/internal/metrics"
+	"github.com/mintmark/mintmark/internal/reactor"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -69,7 +70,8 @@ type Daemon struct {
 	prober  *discover.Runner
 	watch   *learn.Watch
 	metrics *metrics.Set
-	failed  chan error // capacity 1: the first failure ends Run, later ones have nothing to add
+	loops   *reactor.Group // nil: none on this system. Set by Run, once
+	failed  chan error     // capacity 1: the first failure ends Run, later ones have nothing to add
 
 	notReady atomic.Pointer[string] // why new connections are not welcome; nil: they are
 	snapshot atomic.Pointer[route.Snapshot]
@@ -154,6 +156,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer stopBackground()
 	defer d.cutDrain()
 
+	if err := d.startLoops(background, &wg); err != nil {
+		return err
+	}
 	if err := d.apply(ctx, cfg); err != nil {
 		d.closeAll()
 		return err
@@ -182,6 +187,25 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.shutdown()
 	return err
+}
+
+// startLoops starts the event loops, on systems that have them.
+func (d *Daemon) startLoops(ctx context.Context, wg *sync.WaitGroup) error {
+	loops, err := reactor.New(0)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.loops = loops
+	wg.Go(func() {
+		defer loops.Close()
+		if err := loops.Run(ctx); err != nil {
+			d.fail(err)
+		}
+	})
+	return nil
 }
 
 // serverChanged is told when a server goes up or down. One that comes up may

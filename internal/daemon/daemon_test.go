@@ -216,6 +216,43 @@ func TestReloadKeepsConnectionsAndMovesSockets(t *testing.T) {
 	old.echo(t)
 }
 
+// A listener changes its engine: the one before lets its connections run on,
+// the other takes the socket with whoever waits there, and nothing is refused.
+func TestReloadChangesTheEngine(t *testing.T) {
+	a, addr, log := greeter(t, "a"), freeAddr(t), filepath.Join(t.TempDir(), "access.log")
+	with := func(engine string) string {
+		line := strings.Replace(listenerLine("one", addr, "p"), "pool:", "access_log: "+log+", engine: "+engine+", pool:", 1)
+		return document(line, poolLine("p", "a", a))
+	}
+	bench := start(t, with("auto"))
+	var kept []*conn
+	for _, engine := range []string{"portable", "auto", "portable", "auto"} {
+		c, _ := dial(t, addr)
+		kept = append(kept, c)
+		bench.write(with(engine))
+		if err := bench.d.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range kept {
+			c.echo(t)
+		}
+	}
+	for _, c := range kept {
+		_ = c.Close()
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(b), " end=done\n"); n == len(kept) {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%d connections were logged; want %d:\n%s", n, len(kept), b)
+		}
+	}
+}
+
 func TestReloadIsAllOrNothing(t *testing.T) {
 	a, b := greeter(t, "a"), greeter(t, "b")
 	addr, fresh := freeAddr(t), freeAddr(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/l4"
 	"github.com/mintmark/mintmark/internal/learn"
+	"github.com/mintmark/mintmark/internal/reactor"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -274,9 +275,14 @@ func (d *Daemon) swap(s *route.Snapshot) {
 // commitListener gives the listener its new settings; old is nil for a new one.
 func (d *Daemon) commitListener(c *change, lc *config.Listener, old *listener) *listener {
 	access := c.logs[lc.Name]
-	if old == nil {
+	if old == nil || old.config.Engine != lc.Engine {
+		if old != nil && old.accessLog == access {
+			old.accessLog = nil // it is its successor's to close
+		}
 		l := &listener{name: lc.Name, config: lc, accessLog: access, sockets: make(map[socketKey]*socket)}
-		l.proxy = l4.New(l4.Config{Logger: d.log, Dialer: d.monitor, Metrics: d.metrics}, d.settingsOf(l, c.snapshot.Listeners[lc.Name]))
+		l.proxy = l4.New(l4.Config{
+			Logger: d.log, Dialer: d.monitor, Metrics: d.metrics, Loops: d.loopsFor(lc),
+		}, d.settingsOf(l, c.snapshot.Listeners[lc.Name]))
 		return l
 	}
 	before := old.accessLog
@@ -306,6 +312,13 @@ func (d *Daemon) serve(ctx context.Context, l *listener, k socketKey, s *socket)
 		}
 		ln = dup
 	}
+	if d.loopsFor(l.config) != nil {
+		if detached, err := reactor.Detach(ln); err != nil {
+			d.log.Warn("accepting without the event loops", "address", k.String(), "error", err)
+		} else {
+			ln = detached
+		}
+	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.sockets[k] = &socket{ln: ln, stop: stop}
 	d.serving.Go(func() {
@@ -315,8 +328,16 @@ func (d *Daemon) serve(ctx context.Context, l *listener, k socketKey, s *socket)
 	})
 }
 
-// letGo retires the listeners that the new configuration does not have, and
-// closes the sockets that it takes from those that stay.
+// loopsFor returns the event loops that a listener is to use, nil for none.
+func (d *Daemon) loopsFor(lc *config.Listener) *reactor.Group {
+	if lc.Engine == "portable" {
+		return nil
+	}
+	return d.loops
+}
+
+// letGo retires the listeners that the new configuration does not have, or has
+// with another engine, and closes the sockets that it takes from those that stay.
 func (d *Daemon) letGo(before map[route.ListenerName]*listener) {
 	want := make(map[route.ListenerName]map[socketKey]bool)
 	for i := range d.current.Listeners {
@@ -330,7 +351,7 @@ func (d *Daemon) letGo(before map[route.ListenerName]*listener) {
 		}
 	}
 	for name, l := range before {
-		if want[name] == nil {
+		if want[name] == nil || d.listeners[name] != l {
 			d.retire(l)
 			continue
 		}

@@ -130,9 +130,11 @@ func duplicate(ln net.Listener) (net.Listener, error) {
 		return nil, fmt.Errorf("duplicating socket %v: %w", ln.Addr(), err)
 	}
 	// The path of a unix socket goes with the last handle, not with the first.
-	if old, ok := ln.(*net.UnixListener); ok {
-		old.SetUnlinkOnClose(false)
-		dup.(*net.UnixListener).SetUnlinkOnClose(true) //nolint:forcetypeassert // a copy of a unix socket is one
+	if now, ok := dup.(*net.UnixListener); ok {
+		if old, ok := ln.(interface{ SetUnlinkOnClose(bool) }); ok {
+			old.SetUnlinkOnClose(false)
+		}
+		now.SetUnlinkOnClose(true)
 	}
 	return dup, nil
 }

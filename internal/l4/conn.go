@@ -2,18 +2,13 @@ package l4
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/mintmark/mintmark/idspace"
-	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
-	"github.com/mintmark/mintmark/internal/tlshello"
 )
 
 // A connID names a connection in the access log and towards servers. It means
@@ -29,29 +24,16 @@ func (id connID) bytes() (b [16]byte) {
 	return b
 }
 
-// A conn is one connection that was accepted, from then until it is forgotten.
+// A conn is one connection of the portable engine, from when it was accepted
+// until it is forgotten.
 type conn struct {
-	proxy    *Proxy
-	settings *settings
-	id       connID
-	accepted time.Time
-
 	next, prev *conn // guarded by the registry
 
-	// Owned by the connection's goroutine.
-	peer, local    netip.AddrPort // as the sockets say
-	client, dialed netip.AddrPort // as a trusted peer's PROXY header says, else the same
-	sni            string         // for the access log
-	pool           *route.Pool
-	poolMetrics    *metrics.Pool
-	decision       route.Decision  // Server is nil until connected
-	cause          route.Cause     // why refused, or decision.Cause
-	refusal        *tlshello.Error // what is wrong with the hello; nil: nothing
-	opening        *opening        // nil once forwarding has begun
-	forwarded      bool
-	observer       *tlshello.Observer // owned by down
-	outcome        tlshello.Outcome   // owned by down until it has ended
-	offered        []route.Candidate  // copies, for the witness; nil in pools that are not watched
+	// Owned by the connection's goroutine, but for the observer and what it
+	// finds out, which are down's until that has ended.
+	record
+	peer, local netip.AddrPort // as the sockets say
+	opening     *opening       // nil once forwarding has begun
 
 	from, to endpoint // client and server
 	up, down flow     // client to server, server to client
@@ -89,15 +71,9 @@ func (e end) String() string {
 }
 
 func newConn(p *Proxy, st *settings, nc net.Conn) *conn {
-	c := &conn{
-		proxy:    p,
-		settings: st,
-		id:       connID{p.epoch, p.serial.Add(1)},
-		accepted: time.Now(),
-		from:     newEndpoint(nc),
-	}
+	c := &conn{from: newEndpoint(nc)}
 	c.peer, c.local = c.from.addrs()
-	c.client, c.dialed = c.peer, c.local
+	c.record = newRecord(p, st, c.peer)
 	c.sockets[0] = &c.from
 	return c
 }
@@ -107,7 +83,7 @@ func (c *conn) serve() {
 	defer c.leave()
 	defer c.guard()
 	defer c.releaseOpening()
-	c.opening = c.proxy.openings.get(c)
+	c.opening = c.proxy.openings.get(&c.record)
 	if cause := c.open(); cause != "" {
 		c.refuse(cause)
 	} else {
@@ -126,10 +102,7 @@ func (c *conn) releaseOpening() {
 
 // leave forgets the connection, after everything else.
 func (c *conn) leave() {
-	if s := c.decision.Server; s != nil {
-		s.Release()
-	}
-	c.finish()
+	c.finish(ending{how: end(c.how.Load()), in: c.up.moved.Load(), out: c.down.moved.Load()})
 	c.proxy.metrics.Active.Add(-1)
 	c.proxy.conns.leave(c)
 }
@@ -143,9 +116,7 @@ func (c *conn) guard() {
 	if v == nil {
 		return
 	}
-	c.proxy.metrics.Panics.Inc()
-	c.proxy.log.Error("closing a connection because of a fault in this program, please report it",
-		"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	c.panicked(v, debug.Stack())
 	c.abort(endPanic)
 }
 
@@ -160,55 +131,30 @@ func (c *conn) open() route.Cause {
 
 // connect finds a pool and a server, and connects to it.
 func (c *conn) connect(first *opening) route.Cause {
-	c.pool = c.settings.Listener.PoolFor(first.hello.SNI)
-	if c.pool == nil {
-		return route.CauseNoRoute
+	if cause := c.choose(first); cause != "" {
+		return cause
 	}
-	c.poolMetrics = c.settings.pools[c.pool]
-	first.consider(c)
 	cause := c.attempt(first)
-	d := &c.decision
-	by := d.RoutedBy
-	if cause != "" {
-		by = route.ByRefused
-	}
-	c.poolMetrics.Decided(d.Field, by)
-	if n := first.hello.SkippedPSK; n > 0 {
-		c.poolMetrics.Skipped(idspace.FieldPSK, n)
-	}
-	if d.Skipped > 0 {
-		c.poolMetrics.Skipped(idspace.FieldSessionID, d.Skipped)
-	}
+	c.decided(first, cause)
 	return cause
 }
 
 // attempt picks servers until one is connected to. Only connect() is tried
 // again, so no server has seen a byte of the client; where a second server
-// would be wrong (early data), Pick refuses.
+// would be wrong (early data), pick refuses.
 func (c *conn) attempt(first *opening) route.Cause {
-	for range MaxAttempts {
-		d := c.pool.Pick(first.candidates, &first.facts)
-		c.decision = d
-		c.cause = d.Cause
-		if d.Server == nil {
-			if len(first.facts.Exclude) > 0 {
-				return CauseConnectFailed // the reason why there was no better choice
-			}
-			return d.Cause
+	for {
+		if cause := c.pick(first); cause != "" {
+			return cause
 		}
-		nc, err := c.proxy.dialer.Dial(c.proxy.running, d.Server, c.settings.ConnectTimeout)
+		nc, err := c.proxy.dialer.Dial(c.proxy.running, c.server, c.settings.ConnectTimeout)
 		if err == nil {
 			return c.attach(nc)
 		}
-		c.proxy.log.Debug("connecting to a server", "pool", string(c.pool.Config.Name), "server", string(d.Server.Config.Name), "error", err)
-		first.facts.Exclude = append(first.facts.Exclude, d.Server)
-		c.decision.Server = nil
-		d.Server.Release()
-		if c.proxy.running.Err() != nil {
-			return CauseShutdown
+		if cause := c.passOver(first, err); cause != "" {
+			return cause
 		}
 	}
-	return CauseConnectFailed
 }
 
 // attach makes nc the server's side, unless the connection has been cut.

@@ -3,6 +3,7 @@ package l4
 import (
 	"errors"
 	"io"
+	"net"
 )
 
 // An intake gathers the first bytes of a connection until it is known where
@@ -10,7 +11,6 @@ import (
 // sends little, and everything that it holds is charged to the listener's
 // budget.
 type intake struct {
-	src     *endpoint
 	buffers *buffers
 	budget  *budget
 
@@ -43,11 +43,11 @@ func (in *intake) bytes() []byte {
 // use marks n bytes at the beginning as used up.
 func (in *intake) use(n int) { in.start += n }
 
-// more waits for at least one more byte. io.EOF says that the client has ended
+// more waits for at least one more byte from src. io.EOF says that the client has ended
 // its stream.
-func (in *intake) more() error {
-	if in.src.raw == nil {
-		return in.moreThroughConn()
+func (in *intake) more(src *endpoint) error {
+	if src.raw == nil {
+		return in.moreThroughConn(src.conn)
 	}
 	if in.buf != nil {
 		if err := in.fit(); err != nil {
@@ -57,7 +57,7 @@ func (in *intake) more() error {
 	if in.step == nil {
 		in.step = in.try // alloc: one a connection
 	}
-	if err := in.src.raw.Read(in.step); err != nil {
+	if err := src.raw.Read(in.step); err != nil {
 		return err
 	}
 	return in.result()
@@ -79,14 +79,14 @@ func (in *intake) try(fd uintptr) bool {
 	return !again
 }
 
-func (in *intake) moreThroughConn() error {
+func (in *intake) moreThroughConn(c net.Conn) error {
 	if in.buf == nil && !in.take(firstBuffer) {
 		return errHelloBudget
 	}
 	if err := in.fit(); err != nil {
 		return err
 	}
-	in.n, in.err = in.src.conn.Read(in.buf.b[in.end:])
+	in.n, in.err = c.Read(in.buf.b[in.end:])
 	return in.result()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/metrics"
+	"github.com/mintmark/mintmark/internal/reactor"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -69,6 +70,16 @@ type Dialer interface {
 	Dial(ctx context.Context, s *route.Server, timeout time.Duration) (net.Conn, error)
 }
 
+// A Connector is a Dialer that can often be spared: it knows the address that
+// there is to connect to. *backend.Monitor is one.
+type Connector interface {
+	// Target returns the one TCP address to which a connection to s has to be
+	// opened. It does not wait. ok is false where only Dial can do it.
+	Target(s *route.Server) (to netip.AddrPort, ok bool)
+	// Connected is told how the connect went that Target led to.
+	Connected(s *route.Server, took time.Duration, err error)
+}
+
 // Config is what a Proxy is made of. It does not change when settings do.
 type Config struct {
 	// Logger receives what operators should see; what peers do is at debug.
@@ -76,6 +87,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Dialer connects to servers. Required.
 	Dialer Dialer
+	// Loops are the event loops to forward on. nil is the portable engine, on
+	// goroutines. They must run, and until Drain has returned.
+	Loops *reactor.Group
 	// Metrics counts. nil counts where nobody looks.
 	Metrics *metrics.Set
 	// HelloBudget is how many bytes of memory unfinished hellos may hold;

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ type opening struct {
 	hello      tlshello.Hello
 	candidates []route.Candidate
 	facts      route.Facts
+	dialed     netip.AddrPort // what the client connected to, as a PROXY header says; zero: none said
+	skipped    int            // random session IDs that the decision did not look up
 
 	candidateSpace [tlshello.MaxIdentities + 2]route.Candidate
 	excludeSpace   [MaxAttempts]*route.Server
@@ -31,12 +34,12 @@ type opening struct {
 // openings keeps openings for the next connection.
 type openings struct{ pool sync.Pool }
 
-func (p *openings) get(c *conn) *opening {
+func (p *openings) get(r *record) *opening {
 	o, ok := p.pool.Get().(*opening)
 	if !ok {
 		o = &opening{pool: &p.pool} // alloc: kept for the next
 	}
-	o.intake = intake{src: &c.from, buffers: &c.proxy.buffers, budget: &c.proxy.budget}
+	o.intake = intake{buffers: &r.proxy.buffers, budget: &r.proxy.budget}
 	return o
 }
 
@@ -60,7 +63,7 @@ func (c *conn) receive(first *opening) route.Cause {
 		return CauseClientClosed // the only reason for which it fails
 	}
 	if fromProxy {
-		if cause := c.receiveProxyHeader(&first.intake); cause != "" {
+		if cause := c.receiveProxyHeader(first); cause != "" {
 			return cause
 		}
 	}
@@ -75,59 +78,77 @@ func (c *conn) receive(first *opening) route.Cause {
 	return ""
 }
 
-func (c *conn) receiveProxyHeader(in *intake) route.Cause {
+func (c *conn) receiveProxyHeader(first *opening) route.Cause {
 	for {
-		n, err := proxyHeaderLength(in.bytes())
-		switch {
-		case err == nil:
-			client, dialed, ok, err := parseProxyHeader(in.bytes()[:n])
-			if err != nil {
-				c.proxy.log.Debug("reading a PROXY header", "peer", c.peer, "error", err)
-				return CauseProxyHeader
-			}
-			if ok {
-				c.client, c.dialed = client, dialed
-			}
-			in.use(n)
-			return ""
-		case !errors.Is(err, errNeedMoreHeader):
-			c.proxy.log.Debug("reading a PROXY header", "peer", c.peer, "error", err)
-			return CauseProxyHeader
+		if done, cause := c.takeProxyHeader(first); done {
+			return cause
 		}
-		if cause := c.readMore(in); cause != "" {
+		if cause := c.readMore(&first.intake); cause != "" {
 			return cause
 		}
 	}
 }
 
 func (c *conn) receiveHello(first *opening) route.Cause {
-	in := &first.intake
 	for {
-		if b := in.bytes(); len(b) > 0 {
-			err := first.parser.Parse(b, &first.hello)
-			if err == nil {
-				break
-			}
-			if refusal, ok := errors.AsType[*tlshello.Error](err); ok {
-				c.refusal = refusal
-				return route.Cause(refusal.Cause)
-			}
+		if done, cause := c.takeHello(first); done {
+			return cause
 		}
-		if cause := c.readMore(in); cause != "" {
+		if cause := c.readMore(&first.intake); cause != "" {
 			return cause
 		}
 	}
+}
+
+// takeProxyHeader reads the PROXY header from what has arrived. done is false
+// when more is needed.
+func (r *record) takeProxyHeader(first *opening) (done bool, cause route.Cause) {
+	in := &first.intake
+	n, err := proxyHeaderLength(in.bytes())
+	if errors.Is(err, errNeedMoreHeader) {
+		return false, ""
+	}
+	var client, dialed netip.AddrPort
+	ok := false
+	if err == nil {
+		client, dialed, ok, err = parseProxyHeader(in.bytes()[:n])
+	}
+	if err != nil {
+		r.proxy.log.Debug("reading a PROXY header", "peer", r.client, "error", err)
+		return true, CauseProxyHeader
+	}
+	if ok {
+		r.client, first.dialed = client, dialed
+	}
+	in.use(n)
+	return true, ""
+}
+
+// takeHello parses the hello in what has arrived. done is false when more is
+// needed.
+func (r *record) takeHello(first *opening) (done bool, cause route.Cause) {
+	in := &first.intake
+	if len(in.bytes()) == 0 {
+		return false, ""
+	}
+	if err := first.parser.Parse(in.bytes(), &first.hello); err != nil {
+		if refusal, ok := errors.AsType[*tlshello.Error](err); ok {
+			r.refusal = refusal
+			return true, route.Cause(refusal.Cause)
+		}
+		return false, ""
+	}
 	// A hello in several records was copied into the parser's own buffer.
-	if n := first.hello.Length; n > firstRecord(in.bytes()) && !first.intake.charge(n) {
-		return CauseHelloBudget
+	if n := first.hello.Length; n > firstRecord(in.bytes()) && !in.charge(n) {
+		return true, CauseHelloBudget
 	}
-	m := c.proxy.metrics
-	m.HelloSeconds.Observe(time.Since(c.accepted).Seconds())
+	m := r.proxy.metrics
+	m.HelloSeconds.Observe(time.Since(r.accepted).Seconds())
 	m.HelloBytes.Observe(float64(first.hello.Length))
-	if c.settings.AccessLog != nil {
-		c.sni = string(first.hello.SNI[:min(len(first.hello.SNI), maxAuthority)]) // alloc: outlives the hello
+	if r.settings.AccessLog != nil {
+		r.sni = string(first.hello.SNI[:min(len(first.hello.SNI), maxAuthority)]) // alloc: outlives the hello
 	}
-	return ""
+	return true, ""
 }
 
 // firstRecord returns the length of the TLS record that b begins with.
@@ -138,10 +159,15 @@ func firstRecord(b []byte) int {
 
 // readMore waits for more bytes, and says why there are none.
 func (c *conn) readMore(in *intake) route.Cause {
-	err := in.more()
+	if err := in.more(&c.from); err != nil {
+		return c.whyNoMore(err)
+	}
+	return ""
+}
+
+// whyNoMore says why no more bytes come from the client.
+func (r *record) whyNoMore(err error) route.Cause {
 	switch {
-	case err == nil:
-		return ""
 	case errors.Is(err, errHelloBudget):
 		return CauseHelloBudget
 	case errors.Is(err, errIntakeFull):
@@ -150,16 +176,16 @@ func (c *conn) readMore(in *intake) route.Cause {
 		return CauseHelloTimeout
 	case errors.Is(err, io.EOF):
 		return CauseClientClosed
-	case c.proxy.running.Err() != nil:
+	case r.proxy.running.Err() != nil:
 		return CauseShutdown
 	}
-	c.proxy.log.Debug("reading from a client", "client", c.client, "error", err)
+	r.proxy.log.Debug("reading from a client", "client", r.client, "error", err)
 	return CauseClientClosed
 }
 
 // consider prepares the decision: the candidates in the order in which they
 // are looked up, and the facts.
-func (o *opening) consider(c *conn) {
+func (o *opening) consider(client netip.AddrPort) {
 	h := &o.hello
 	o.candidates = o.candidateSpace[:0]
 	for _, id := range h.Identities[:h.NumPSK] {
@@ -172,7 +198,7 @@ func (o *opening) consider(c *conn) {
 		o.candidates = append(o.candidates, route.Candidate{Field: idspace.FieldSessionID, ID: h.SessionID})
 	}
 	o.facts = route.Facts{
-		Client:      c.client,
+		Client:      client,
 		OffersTLS13: h.OffersTLS13,
 		HasTicket:   len(h.Ticket) > 0 || h.NumPSK > 0,
 		EarlyData:   h.EarlyData,

@@ -16,13 +16,15 @@ import (
 // sockets). Its methods are safe for concurrent use.
 type Proxy struct {
 	// Immutable after New.
-	log     *slog.Logger
-	dialer  Dialer
-	set     *metrics.Set
-	metrics *metrics.Listener
-	budget  budget
-	panics  bool    // let them through
-	epoch   [8]byte // the first half of every connection's ID
+	log    *slog.Logger
+	dialer Dialer
+	// connector is the dialer, if it can be used without waiting.
+	connector Connector
+	set       *metrics.Set
+	metrics   *metrics.Listener
+	budget    budget
+	panics    bool    // let them through
+	epoch     [8]byte // the first half of every connection's ID
 
 	// What connections use for a moment and then give to the next.
 	buffers   buffers
@@ -42,6 +44,7 @@ type Proxy struct {
 	cut     context.CancelFunc
 
 	conns registry
+	loops *loops // the Linux engine; nil: the portable one
 }
 
 // New returns a Proxy that has not started anything.
@@ -67,13 +70,18 @@ func New(cfg Config, s *Settings) *Proxy {
 	_, _ = rand.Read(p.epoch[:]) // never fails, by its documentation
 	p.accepting, p.stopAccepting = context.WithCancel(context.Background())
 	p.running, p.cut = context.WithCancel(context.Background())
+	p.connector, _ = cfg.Dialer.(Connector)
+	p.loops = newLoops(p, cfg.Loops)
 	p.Update(s)
 	return p
 }
 
 // Update swaps the settings. Connections in progress keep those that they
 // were accepted under, except that their log line goes to the new access log.
-func (p *Proxy) Update(s *Settings) { p.settings.Store(newSettings(s, p.metrics)) }
+func (p *Proxy) Update(s *Settings) {
+	p.settings.Store(newSettings(s, p.metrics))
+	p.loops.updated()
+}
 
 // settings are Settings made ready for use: defaults filled in, and a handle
 // of metrics for each pool.
@@ -129,6 +137,11 @@ func (s *settings) trusts(peer netip.Addr) bool {
 // again.
 func (p *Proxy) Drain(ctx context.Context) (cut int) {
 	p.stopAccepting()
+	if p.loops != nil {
+		defer p.pipes.close()
+		defer p.cut()
+		return p.loops.drain(ctx)
+	}
 	ended := p.conns.drain()
 	select {
 	case <-ended:

@@ -32,6 +32,19 @@ type proxyHeader struct {
 	id             connID
 }
 
+// appendProxyHeader appends what the pool wants its servers to be told, if
+// anything. local is the address of the socket that the client connected to.
+func (r *record) appendProxyHeader(b []byte, o *opening, local netip.AddrPort) []byte {
+	h := proxyHeader{
+		version: r.pool.Config.ProxyProtocol, client: r.client, server: o.dialed, id: r.id(),
+		sni: o.hello.SNI, alpn: o.hello.ALPN,
+	}
+	if !h.server.IsValid() {
+		h.server = local
+	}
+	return h.appendTo(b)
+}
+
 // appendTo appends the header to b; nothing for version 0.
 func (h *proxyHeader) appendTo(b []byte) []byte {
 	switch h.version {

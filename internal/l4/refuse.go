@@ -34,11 +34,11 @@ const (
 
 // alert returns what to tell a TLS client that is refused (RFC 8446, 6), and
 // false when it would not understand.
-func (c *conn) alert() (description byte, ok bool) {
-	if c.refusal != nil {
-		return c.refusal.Alert, c.refusal.Alert != 0
+func (r *record) alert() (description byte, ok bool) {
+	if r.refusal != nil {
+		return r.refusal.Alert, r.refusal.Alert != 0
 	}
-	switch c.cause {
+	switch r.cause {
 	case CauseClientClosed, CauseShutdown:
 		return 0, false
 	case CauseProxyHeader:

@@ -2,9 +2,6 @@ package l4
 
 import (
 	"sync"
-
-	"github.com/mintmark/mintmark/internal/route"
-	"github.com/mintmark/mintmark/internal/tlshello"
 )
 
 // relay forwards until both directions have ended.
@@ -16,8 +13,12 @@ func (c *conn) relay() {
 	if c.from.raw != nil && c.to.raw != nil {
 		c.up.pipes, c.down.pipes = &c.proxy.pipes, &c.proxy.pipes
 	}
-	if c.settings.TLS && (len(c.opening.candidates) > 0 || c.settings.watched[c.pool]) {
-		c.observe(&c.opening.hello)
+	if c.watchesAnswer(c.opening) {
+		c.observe(c.opening)
+		c.down.watch = func(b []byte) bool { // alloc: one for a connection with an ID
+			c.show(b)
+			return c.observer == nil
+		}
 	}
 	c.idle.watch(c)
 	var wg sync.WaitGroup
@@ -46,65 +47,13 @@ func (c *conn) runDown() {
 // the server was chosen.
 func (c *conn) sendOpening() *flowError {
 	defer c.releaseOpening()
-	if v := c.pool.Config.ProxyProtocol; v != 0 {
+	if c.pool.Config.ProxyProtocol != 0 {
 		var space [maxProxyOut]byte
-		h := proxyHeader{
-			version: v, client: c.client, server: c.dialed, id: c.id,
-			sni: c.opening.hello.SNI, alpn: c.opening.hello.ALPN,
-		}
-		if _, err := c.to.conn.Write(h.appendTo(space[:0])); err != nil {
+		if _, err := c.to.conn.Write(c.appendProxyHeader(space[:0], c.opening, c.local)); err != nil {
 			return &flowError{dst: true, err: err}
 		}
 	}
 	return c.up.send(c.opening.intake.bytes())
-}
-
-// observe lets an observer watch the server's first flight.
-func (c *conn) observe(h *tlshello.Hello) {
-	o, ok := c.proxy.observers.Get().(*tlshello.Observer)
-	if !ok {
-		o = new(tlshello.Observer) // alloc: kept for the next
-	}
-	if c.settings.watched[c.pool] {
-		c.remember()
-		o.StartMints(h)
-	} else {
-		o.Start(h)
-	}
-	c.observer = o
-	c.down.watch = func(b []byte) bool { // alloc: one for a connection with an ID
-		if !o.Feed(b) {
-			return false
-		}
-		c.observed()
-		return true
-	}
-}
-
-// observed takes down what the observer has found out, and lets it go. Only
-// for an ID that chose the server it is counted: that another server declines
-// it says nothing about the routing.
-func (c *conn) observed() {
-	o := c.observer
-	if o == nil {
-		return
-	}
-	c.observer = nil
-	c.outcome = o.Outcome()
-	if c.settings.watched[c.pool] {
-		c.testify(o)
-	}
-	c.proxy.observers.Put(o)
-	switch c.outcome {
-	case tlshello.OutcomeAccepted, tlshello.OutcomeDeclined:
-	default:
-		return
-	}
-	switch by := c.decision.RoutedBy; by {
-	case route.ByMint, route.ByGroup, route.ByLearned:
-		c.poolMetrics.Resumed(c.decision.Server, by, c.outcome == tlshello.OutcomeAccepted)
-	default:
-	}
 }
 
 // flowEnded passes on the end of f, and ends the connection when there is

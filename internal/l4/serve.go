@@ -26,6 +26,9 @@ const (
 // Errors that will pass, a lack of descriptors above all, are logged, counted
 // and waited out. Others are returned.
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+	if ok, err := p.loops.serve(ctx, ln); ok {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.accepting, cancel)() //nolint:contextcheck // the Proxy's own end, not the caller's
@@ -87,6 +90,9 @@ func passing(err error) bool {
 // accepted starts the life of a connection, or refuses it at once when the
 // listener is full.
 func (p *Proxy) accepted(nc net.Conn) {
+	if p.loops.adopt(nc) {
+		return
+	}
 	st := p.settings.Load()
 	c := newConn(p, st, nc)
 	p.metrics.Accepted.Inc()

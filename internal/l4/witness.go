@@ -27,29 +27,29 @@ type Witness interface {
 
 // remember keeps a copy of what the client offered, of which the server's
 // answer will say which one it took. The hello itself is gone by then.
-func (c *conn) remember() {
-	switch c.decision.RoutedBy {
+func (r *record) remember(candidates []route.Candidate) {
+	switch r.routedBy {
 	case route.ByMint, route.ByGroup:
 		return
 	default:
 	}
-	for _, o := range c.opening.candidates {
+	for _, o := range candidates {
 		o.ID = bytes.Clone(o.ID) // alloc: for IDs without an owner in watched pools
-		c.offered = append(c.offered, o)
+		r.offered = append(r.offered, o)
 	}
 }
 
 // answered returns the offer that the server answered to.
-func (c *conn) answered(o *tlshello.Observer) route.Candidate {
+func (r *record) answered(o *tlshello.Observer) route.Candidate {
 	if i, ok := o.SelectedIdentity(); ok {
-		if i < len(c.offered) && c.offered[i].Field == idspace.FieldPSK {
-			return c.offered[i]
+		if i < len(r.offered) && r.offered[i].Field == idspace.FieldPSK {
+			return r.offered[i]
 		}
 		return route.Candidate{Field: idspace.FieldPSK}
 	}
 	// TLS 1.2 and before: the ticket if there was one, else the session ID
 	// (RFC 5077, 3.4). They stand behind the PSK identities, in this order.
-	for _, x := range c.offered {
+	for _, x := range r.offered {
 		if x.Field != idspace.FieldPSK {
 			return x
 		}
@@ -58,12 +58,12 @@ func (c *conn) answered(o *tlshello.Observer) route.Candidate {
 }
 
 // testify tells the witness what the observer has seen.
-func (c *conn) testify(o *tlshello.Observer) {
-	w, s := c.settings.Witness, c.decision.Server
-	switch c.outcome {
+func (r *record) testify(o *tlshello.Observer) {
+	w, s := r.settings.Witness, r.server
+	switch r.outcome {
 	case tlshello.OutcomeAccepted, tlshello.OutcomeDeclined:
-		x := c.answered(o)
-		w.Resumed(s, c.decision.RoutedBy, x.Field, x.ID, c.outcome == tlshello.OutcomeAccepted)
+		x := r.answered(o)
+		w.Resumed(s, r.routedBy, x.Field, x.ID, r.outcome == tlshello.OutcomeAccepted)
 	default:
 	}
 	ticket, length := o.AssignedTicket()

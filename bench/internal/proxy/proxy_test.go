@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mintmark/mintmark/bench/internal/process"
 	"github.com/mintmark/mintmark/bench/internal/proxy"
 )
 
@@ -67,7 +66,7 @@ func TestProductThatDoesNotStart(t *testing.T) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	addr, err := process.FreeAddr(t.Context())
+	addr, err := proxy.FreeAddr(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -260,12 +260,14 @@ func (l *lines) all() []string {
 type dialer struct {
 	mu      sync.Mutex
 	servers map[route.ServerName]func(ctx context.Context) (net.Conn, error)
+	targets map[route.ServerName]netip.AddrPort // where one connect() is all there is to do
 	dials   map[route.ServerName]int
 }
 
 func newDialer() *dialer {
 	return &dialer{
 		servers: make(map[route.ServerName]func(context.Context) (net.Conn, error)),
+		targets: make(map[route.ServerName]netip.AddrPort),
 		dials:   make(map[route.ServerName]int),
 	}
 }
@@ -276,13 +278,33 @@ func (d *dialer) to(name route.ServerName, a net.Addr) {
 		var nd net.Dialer
 		return nd.DialContext(ctx, a.Network(), a.String())
 	})
+	if t, ok := a.(*net.TCPAddr); ok {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.targets[name] = t.AddrPort()
+	}
 }
 
 func (d *dialer) with(name route.ServerName, f func(context.Context) (net.Conn, error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.servers[name] = f
+	delete(d.targets, name)
 }
+
+// Target implements l4.Connector.
+func (d *dialer) Target(s *route.Server) (netip.AddrPort, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	to, ok := d.targets[s.Config.Name]
+	if ok {
+		d.dials[s.Config.Name]++
+	}
+	return to, ok
+}
+
+// Connected implements l4.Connector.
+func (d *dialer) Connected(*route.Server, time.Duration, error) {}
 
 // count returns how often a server was dialed.
 func (d *dialer) count(name route.ServerName) int {
