@@ -74,6 +74,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and drained
 	./scripts/install-test-packages
 	$(GO) test -tags soak -count=1 -v -timeout 0 ./test/soak -duration $(SOAKTIME)
+	$(GO) test -count=1 -v -timeout 30m -run TestControlPlaneKilled ./test -kills 200
 
 .PHONY: clean
 clean: ## remove what the targets above built

@@ -188,6 +188,7 @@ type crowdLoad struct {
 
 	mu       sync.Mutex
 	visits   int
+	broken   int // connections that failed
 	resumed  int
 	declined map[string]int // full handshakes, by the server that was right
 	wrong    []string
@@ -224,10 +225,12 @@ func (l *crowdLoad) visit(c *lab.GoClient, owner string) {
 		case <-time.After(30 * time.Millisecond): // some thirty visits a second of each client
 		}
 		got, err := c.Connect(l.f.addrs[i%2])
+		l.mu.Lock()
 		if err != nil {
+			l.broken++
+			l.mu.Unlock()
 			continue
 		}
-		l.mu.Lock()
 		l.visits++
 		name := serverOf(got)
 		switch {

@@ -68,6 +68,14 @@ func (b *Balancer) Start() {
 	})
 }
 
+// StartStale runs a balancer whose control plane is away by what it has on
+// disk, and waits until it listens on addr: ready it is not.
+func (b *Balancer) StartStale(addr string) {
+	b.tb.Helper()
+	b.Process = start(b.tb, "mintmark", exec.Command(b.binary, "serve", "-c", b.file, "--serve-stale"))
+	b.waitListening(addr)
+}
+
 // Ready reports whether /readyz says so.
 func (b *Balancer) Ready() bool {
 	_, err := b.get("/readyz")

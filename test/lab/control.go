@@ -69,6 +69,25 @@ func (p *Plane) Try(stdin string, args ...string) (string, error) {
 	return string(out), err
 }
 
+// A Pool is one of `mintmark pool list --json`.
+type Pool struct {
+	Name    string
+	Servers []struct {
+		Name   string
+		Weight *uint32
+	}
+}
+
+// Pools returns the pools.
+func (p *Plane) Pools() []Pool {
+	p.tb.Helper()
+	var r struct{ Pools []Pool }
+	if err := json.Unmarshal([]byte(p.Run("pool", "list", "--json")), &r); err != nil {
+		p.tb.Fatalf("lab: reading the pools: %v", err)
+	}
+	return r.Pools
+}
+
 // A RolloutStatus is what `mintmark rollout status --json` prints.
 type RolloutStatus struct {
 	Rollout struct {
