@@ -59,6 +59,19 @@ func TestAdapters(t *testing.T) {
 			s := startHAProxyOn(t, cert, file)
 			return s, adapter.Config{Kind: "haproxy", File: file, Socket: s.Socket}
 		}, true, true},
+		"haproxy, by reload": {func(t *testing.T, cert *lab.Cert, dir string) (*lab.Server, adapter.Config) {
+			file := filepath.Join(dir, "tickets")
+			writeKeys(t, adapter.Config{Kind: "haproxy", File: file, PIDFile: "x", Reload: []string{"true"}})
+			s := lab.StartHAProxyMaster(t, cert, "a", "tls-ticket-keys "+file)
+			pid := filepath.Join(s.Dir, "haproxy.pid")
+			return s, adapter.Config{Kind: "haproxy", File: file, PIDFile: pid, Reload: []string{"sh", "-c", "kill -USR2 $(cat " + pid + ")"}}
+		}, true, true},
+		"id-prefix": {func(t *testing.T, cert *lab.Cert, dir string) (*lab.Server, adapter.Config) {
+			file := filepath.Join(dir, "prefix")
+			writeKeys(t, adapter.Config{Kind: "id-prefix", File: file, Reload: []string{"true"}})
+			s, restart := lab.StartOpenSSLFrom(t, cert, "a", file)
+			return s, adapter.Config{Kind: "id-prefix", File: file, Reload: restart}
+		}, false, false},
 		"apache": {func(t *testing.T, cert *lab.Cert, dir string) (*lab.Server, adapter.Config) {
 			file := filepath.Join(dir, "ticket48")
 			writeKeys(t, adapter.Config{Kind: "apache", File: file, PIDFile: "x", Test: []string{"true"}, Reload: []string{"true"}})
@@ -95,14 +108,20 @@ func TestAdapters(t *testing.T) {
 			}
 			first, second := newKey(0), newKey(1)
 			apply(t, ad, adapter.Keys{Encrypt: first})
-			mints(t, s, cert, first.Name)
+			mark := func(k adapter.Key) []byte { // as it is seen on the wire
+				if ad.Wire() == adapter.WirePrefix {
+					return k.Prefix
+				}
+				return k.Name
+			}
+			mints(t, s, mark(first))
 			old := lab.NewGoClient(cert, tls.VersionTLS13)
 			visit(t, old, s.Addr)
 			if !visit(t, old, s.Addr) {
 				t.Error("a ticket of the first key was declined")
 			}
 			apply(t, ad, adapter.Keys{Encrypt: second, Decrypt: []adapter.Key{first}})
-			mints(t, s, cert, second.Name)
+			mints(t, s, mark(second))
 			if got := visit(t, old, s.Addr); got != kind.keeps {
 				t.Errorf("after the rotation, a ticket of the key before: resumed %v; want %v", got, kind.keeps)
 			}
@@ -114,7 +133,7 @@ func TestAdapters(t *testing.T) {
 				return gone
 			})
 			s.Restart()
-			mints(t, s, cert, second.Name)
+			mints(t, s, mark(second))
 			if got := visit(t, old, s.Addr); got != kind.resumes && kind.resumes {
 				t.Error("after the restart, a ticket was declined")
 			}
@@ -128,7 +147,7 @@ func TestAdapters(t *testing.T) {
 			if after := modTimes(t, c); after != before {
 				t.Errorf("the same keys were written anew: %s, before %s", after, before)
 			}
-			mints(t, s, cert, second.Name)
+			mints(t, s, mark(second))
 		})
 	}
 }
@@ -160,8 +179,8 @@ func apply(t *testing.T, ad adapter.Adapter, keys adapter.Keys) {
 	}
 }
 
-// mints waits until the server's tickets begin with name.
-func mints(t *testing.T, s *lab.Server, _ *lab.Cert, name []byte) {
+// mints waits until the server's IDs begin with name.
+func mints(t *testing.T, s *lab.Server, name []byte) {
 	t.Helper()
 	var got *probe.Result
 	lab.Eventually(t, wireLimit, fmt.Sprintf("%s mints %x", s.Name, name), func() bool {
@@ -172,7 +191,7 @@ func mints(t *testing.T, s *lab.Server, _ *lab.Cert, name []byte) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", s.Addr)
 		}})
-		return err == nil && len(got.Names) == 1 && bytes.Equal(got.Name, name)
+		return err == nil && len(got.Names) == 1 && bytes.HasPrefix(got.Name, name)
 	})
 }
 
@@ -202,7 +221,7 @@ func modTimes(t *testing.T, c adapter.Config) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if filepath.Ext(name) != ".conf" && info.Mode().Perm() != 0o600 {
+		if filepath.Ext(name) != ".conf" && c.Kind != "id-prefix" && info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v; want 0600", name, info.Mode())
 		}
 		out += fmt.Sprintln(filepath.Base(name), info.ModTime().UnixNano())

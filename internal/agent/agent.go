@@ -74,8 +74,10 @@ type Agent struct {
 	applied *work // nil: nothing yet
 	held    []adapter.Key
 	problem string // as it was reported last
-	// installedAt is when the server was last given other keys.
+	// installedAt is when the server was last given other keys, or the same
+	// ones again because the wire showed that it had not taken them.
 	installedAt time.Time
+	again       bool // it is to be given them again
 	minted      []uint32
 	sent        *mintmarkv1.ReportRequest
 	sentAt      time.Time
@@ -142,6 +144,9 @@ const (
 	// that counts as a problem; it is looked at every settlePause.
 	settleTime  = 5 * time.Second
 	settlePause = 100 * time.Millisecond
+	// againInterval is how often a server that mints something else is told to
+	// take its keys: each time, it starts other processes.
+	againInterval = 10 * time.Second
 )
 
 // Run works until ctx ends. It returns nil then.
@@ -255,9 +260,15 @@ func (a *Agent) apply(ctx context.Context, m *mintmarkv1.Assignment) error {
 		a.applied = w
 		return nil
 	}
-	held, err := a.cfg.Adapter.Apply(ctx, w.keys)
+	keys := w.keys
+	keys.Again = a.again && time.Since(a.installedAt) >= againInterval
+	held, err := a.cfg.Adapter.Apply(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("configuring %s: %w", a.cfg.Adapter.Name(), err)
+	}
+	if keys.Again {
+		a.log.Warn("the server was told once more to take its keys", "adapter", a.cfg.Adapter.Name())
+		a.again, a.installedAt = false, time.Now()
 	}
 	if a.applied == nil || a.applied.version != w.version {
 		a.log.Info("the server was given its keys", "adapter", a.cfg.Adapter.Name(), "version", w.version,
@@ -305,6 +316,7 @@ func (a *Agent) look(ctx context.Context, r *mintmarkv1.ReportRequest) error {
 			break
 		}
 		if time.Now().After(deadline) || !wait(ctx, settlePause) {
+			a.again = errors.Is(err, errOthers)
 			return err
 		}
 	}
@@ -340,11 +352,14 @@ func (a *Agent) verify(ctx context.Context) (bool, error) {
 	}
 	for _, name := range got.Names {
 		if n := min(len(name), len(want)); !bytes.Equal(name[:n], want[:n]) {
-			return false, fmt.Errorf("the server mints %x and should mint %x: is the file that the agent writes the one that it reads?", name, want)
+			return false, fmt.Errorf("the server mints %x and should mint %x: %w", name, want, errOthers)
 		}
 	}
 	return true, nil
 }
+
+// errOthers is what a server is told that mints with other keys.
+var errOthers = errors.New("is the file that the agent writes the one that it reads?")
 
 func firstOf(lines []string) string {
 	if len(lines) == 0 {

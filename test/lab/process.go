@@ -3,10 +3,12 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -108,6 +110,22 @@ func (p *Process) Signal(s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.tb.Fatalf("lab: sending %v to %s: %v", s, p.name, err)
 	}
+}
+
+// takes reports whether the process has a handler for a signal and does not
+// block it.
+func (p *Process) takes(s syscall.Signal) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		return false
+	}
+	mask := func(name string) bool {
+		_, rest, _ := strings.Cut(string(text), name+":\t")
+		line, _, _ := strings.Cut(rest, "\n")
+		bits, err := strconv.ParseUint(line, 16, 64)
+		return err == nil && bits&(1<<(s-1)) != 0
+	}
+	return mask("SigCgt") && !mask("SigBlk")
 }
 
 // Wait waits until the process has ended by itself and returns its exit

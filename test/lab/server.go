@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -135,6 +136,25 @@ func StartOpenSSL(tb testing.TB, cert *Cert, name, prefix string, args ...string
 	return s
 }
 
+// StartOpenSSLFrom is StartOpenSSL with the prefix that is in a file, in
+// hexadecimal, as whatever starts such a server would have it. Restart runs a
+// new one.
+func StartOpenSSLFrom(tb testing.TB, cert *Cert, name, prefixFile string) (s *Server, restart []string) {
+	tb.Helper()
+	addr, pid := FreeAddr(tb), filepath.Join(tb.TempDir(), "pid")
+	script := fmt.Sprintf(`
+trap 'kill $!; exit' TERM
+while :; do
+	openssl s_server -accept %s -cert %s -key %s -no_ticket -www -id_prefix "$(perl -ne 'chomp; print pack("H*", $_)' %s)" &
+	echo $! > %s
+	wait $!
+done`, addr, cert.CertFile, cert.KeyFile, prefixFile, pid)
+	s = &Server{Name: name, Addr: addr}
+	s.Process = start(tb, "openssl-"+name, exec.Command(program(tb, "sh"), "-c", script))
+	s.waitListening(addr)
+	return s, []string{"sh", "-c", fmt.Sprintf(`old=$(cat %[1]s); kill $old; while [ "$(cat %[1]s)" = "$old" ]; do sleep 0.02; done`, pid)}
+}
+
 // StartStockOpenSSL runs `openssl s_server` with nothing but a certificate:
 // it mints tickets. More arguments are appended.
 func StartStockOpenSSL(tb testing.TB, cert *Cert, name string, args ...string) *Server {
@@ -184,6 +204,23 @@ func StartHAProxy(tb testing.TB, cert *Cert, name, mark string) *Server {
 // StartHAProxyWith is StartHAProxy with more words on the bind line.
 func StartHAProxyWith(tb testing.TB, cert *Cert, name, mark string, bind ...string) *Server {
 	tb.Helper()
+	return startHAProxy(tb, cert, name, mark, nil, bind)
+}
+
+// StartHAProxyMaster is StartHAProxyWith with a master process, which starts
+// other workers at SIGUSR2, as Debian's unit has it. Its ID is in haproxy.pid.
+func StartHAProxyMaster(tb testing.TB, cert *Cert, name string, bind ...string) *Server {
+	tb.Helper()
+	pid := filepath.Join(tb.TempDir(), "haproxy.pid")
+	s := startHAProxy(tb, cert, name, Stock, []string{"-W", "-p", pid}, bind)
+	s.Dir = filepath.Dir(pid)
+	// Until then, the master loses them.
+	Eventually(tb, startLimit, name+" takes SIGUSR2", func() bool { return s.takes(syscall.SIGUSR2) })
+	return s
+}
+
+func startHAProxy(tb testing.TB, cert *Cert, name, mark string, flags, bind []string) *Server {
+	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
 	socket := filepath.Join(socketDir(tb), "stats")
@@ -210,7 +247,7 @@ frontend lab
 	http-request return status 200 content-type text/plain lf-string "%s %%[ssl_fc_is_resumed,iif(r,.)] %%[ssl_fc_protocol]\n"
 `, socket, addr, cert.BothFile, options, name))
 	s := &Server{Name: name, Addr: addr, Dir: dir, Socket: socket}
-	s.Process = start(tb, "haproxy-"+name, exec.Command(program(tb, "haproxy"), "-db", "-f", conf))
+	s.Process = start(tb, "haproxy-"+name, exec.Command(program(tb, "haproxy"), append(flags, "-db", "-f", conf)...))
 	s.waitReady()
 	return s
 }

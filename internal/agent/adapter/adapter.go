@@ -56,6 +56,10 @@ type Keys struct {
 	// Decrypt are the others, the most wanted first. A product that keeps
 	// fewer has the first of them.
 	Decrypt []Key
+	// Again has the server take them once more although the files are as they
+	// should be: the wire shows that it did not. A reload can be lost, as when
+	// the agent dies before it, or the server is just starting.
+	Again bool
 }
 
 // Constraints are what a product can carry.

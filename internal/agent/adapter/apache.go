@@ -24,7 +24,7 @@ func (a *apache) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 	if err := a.workers.remember(); err != nil {
 		return nil, err
 	}
-	changed, err := a.install(ctx, []file{{path: a.File, content: content}})
+	changed, err := a.install(ctx, []file{{path: a.File, content: content}}, keys.Again)
 	if err != nil || !changed {
 		a.workers.before = nil
 	}

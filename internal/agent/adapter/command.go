@@ -39,11 +39,11 @@ func run(ctx context.Context, argv []string, stdin []byte) error {
 	return fmt.Errorf("%s: %w", argv[0], err)
 }
 
-// install replaces files and has the server take them. When it refuses, it gets
-// the ones before back.
-func (c *Config) install(ctx context.Context, files []file) (changed bool, err error) {
+// install replaces files and has the server take them: when they have changed,
+// or once more. When it refuses, it gets the ones before back.
+func (c *Config) install(ctx context.Context, files []file, onceMore bool) (changed bool, err error) {
 	changed, undo, err := replace(files)
-	if err != nil || !changed {
+	if err != nil || !changed && !onceMore {
 		return false, err
 	}
 	if len(c.Test) > 0 {

@@ -37,7 +37,7 @@ resources:
 		fmt.Fprintf(&sds, "    - filename: %q\n", name)
 	}
 	files = append(files, file{path: filepath.Join(a.Dir, "ticket-keys.yaml"), content: sds.Bytes(), public: true})
-	changed, err := a.install(ctx, files)
+	changed, err := a.install(ctx, files, keys.Again)
 	if err != nil || !changed {
 		return all, err
 	}

@@ -48,7 +48,7 @@ func (a *haproxy) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 		if err := a.workers.remember(); err != nil {
 			return nil, err
 		}
-		changed, err := a.install(ctx, f)
+		changed, err := a.install(ctx, f, keys.Again)
 		if err != nil || !changed {
 			a.workers.before = nil
 		}
@@ -57,6 +57,7 @@ func (a *haproxy) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 	if a.ring[0] == nil {
 		a.ring = a.fromFile()
 	}
+	a.unsure = a.unsure || keys.Again
 	_, undo, err := replace(f)
 	if err != nil {
 		return nil, err

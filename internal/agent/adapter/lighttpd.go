@@ -42,7 +42,7 @@ func (a *lighttpd) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 	content := make([]byte, 4, stekSize) // version 0
 	content = binary.NativeEndian.AppendUint32(content, seconds(a.now().Add(-time.Minute)))
 	content = binary.NativeEndian.AppendUint32(content, seconds(a.now().Add(lifetime)))
-	if _, err := a.install(ctx, []file{{path: a.File, content: append(content, key...)}}); err != nil {
+	if _, err := a.install(ctx, []file{{path: a.File, content: append(content, key...)}}, keys.Again); err != nil {
 		return nil, err
 	}
 	// A file that is no younger than the server's last look, in whole seconds,

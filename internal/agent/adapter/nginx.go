@@ -45,7 +45,7 @@ func (a *nginx) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 	if err := a.workers.remember(); err != nil {
 		return nil, err
 	}
-	changed, err := a.install(ctx, files)
+	changed, err := a.install(ctx, files, keys.Again)
 	if err != nil || !changed {
 		a.workers.before = nil // they are the ones that stay
 		if err != nil {

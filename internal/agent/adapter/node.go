@@ -16,7 +16,7 @@ func (a *node) Wire() Wire               { return WireName }
 
 func (a *node) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 	content := slices.Concat(keys.Encrypt.Name, keys.Encrypt.Secret[:32])
-	if _, err := a.install(ctx, []file{{path: a.File, content: content}}); err != nil {
+	if _, err := a.install(ctx, []file{{path: a.File, content: content}}, keys.Again); err != nil {
 		return nil, err
 	}
 	return []Key{keys.Encrypt}, nil

@@ -30,7 +30,7 @@ func (a *text) Apply(ctx context.Context, keys Keys) ([]Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.install(ctx, []file{{path: a.File, content: content, public: true}}); err != nil {
+	if _, err := a.install(ctx, []file{{path: a.File, content: content, public: true}}, keys.Again); err != nil {
 		return nil, err
 	}
 	return append([]Key{keys.Encrypt}, keys.Decrypt...), nil
