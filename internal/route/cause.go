@@ -35,6 +35,9 @@ const (
 	// CauseEarlyData refuses: the owner of a hello with early data is away,
 	// and there is no server that cannot accept its ticket.
 	CauseEarlyData Cause = "early_data"
+	// CauseTwoOwners refuses: the message has two IDs where there should be
+	// one, such as two cookies of one name, and they have different owners.
+	CauseTwoOwners Cause = "two_owners"
 	// CauseNoRoute refuses: no route of the listener takes the name that the
 	// client asked for, and the listener has no pool of its own. The data
 	// plane sets it when [Listener.PoolFor] returns nil.

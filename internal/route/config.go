@@ -1,6 +1,7 @@
 package route
 
 import (
+	"crypto/tls"
 	"time"
 
 	"github.com/mintmark/mintmark/idspace"
@@ -65,6 +66,8 @@ type PoolConfig struct {
 	Health  HealthConfig
 	// ProxyProtocol is the version of the PROXY header that the servers expect.
 	ProxyProtocol ProxyVersion
+	// Upstream is how listeners of protocol http speak with the servers.
+	Upstream UpstreamConfig
 }
 
 // GroupConfig describes a group: servers that share session state.
@@ -103,6 +106,17 @@ type HealthConfig struct {
 	Rise, Fall int
 	// SNI is the server name that a check of type tls asks for, "" for none.
 	SNI string
+	// Path and Host are what a check of type http asks for.
+	Path, Host string
+}
+
+// UpstreamConfig is how HTTP is spoken with a pool's servers.
+type UpstreamConfig struct {
+	// HTTP2 is HTTP/2: with TLS where the server agrees to it (ALPN), without
+	// TLS with prior knowledge.
+	HTTP2 bool
+	// TLS encrypts. nil: cleartext. It must not be changed.
+	TLS *tls.Config
 }
 
 // A LearnedList knows which server was seen to assign an ID. It must be safe

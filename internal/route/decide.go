@@ -14,6 +14,11 @@ import (
 type Candidate struct {
 	Field idspace.Field
 	ID    []byte // an empty one is as good as none
+	// Source tells apart where in the message candidates were found; 0 is a
+	// place of its own. Of one source there should be one: with PreferFirst,
+	// two that have different owners are refused. Candidates of one source
+	// stand together.
+	Source uint8
 }
 
 // Precedence says which of several candidates decides.
@@ -104,6 +109,11 @@ func (p *Pool) decide(c []Candidate, q *query, t *trace) Decision {
 		if !ok {
 			continue
 		}
+		if q.f.Precedence == PreferFirst && p.disputed(c, i, match, t) {
+			d.decidedBy(c, i, match)
+			d.settle(nil, ByRefused, CauseTwoOwners)
+			return d
+		}
 		if p.toOwner(c[i].Field, match, q, &d, t) {
 			d.decidedBy(c, i, match)
 			return d
@@ -190,6 +200,42 @@ func (p *Pool) lookup(c []Candidate, i int, skip bool, used int64, d *Decision, 
 		}
 	}
 	return m, ok
+}
+
+// disputed says whether a later candidate of the same source as candidate i,
+// whose owner was found, has another owner.
+func (p *Pool) disputed(c []Candidate, i int, m idspace.Match, t *trace) bool {
+	for j := i + 1; j < len(c) && c[j].Source == c[i].Source && c[i].Source != 0; j++ {
+		if len(c[j].ID) == 0 {
+			continue
+		}
+		other, ok := p.Config.Table.Lookup(c[j].Field, c[j].ID)
+		if ok && other.Owner != m.Owner {
+			if t != nil {
+				t.matched(j, &c[j], p, other)
+				t.addf("two IDs where there should be one, of two owners -> refused, %s", CauseTwoOwners)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// Assigned reports whether some candidate lies in a space of p, so that no
+// later one counts with PreferFirst.
+func (p *Pool) Assigned(c []Candidate) bool {
+	if p.Config.Table == nil {
+		return false
+	}
+	for i := range c {
+		if len(c[i].ID) == 0 {
+			continue
+		}
+		if _, ok := p.Config.Table.Lookup(c[i].Field, c[i].ID); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // toOwner is step 1. It returns false when the owner does not take traffic.

@@ -112,6 +112,8 @@ const (
 	HealthQUIC
 	// HealthDTLS sends a DTLS server a ClientHello.
 	HealthDTLS
+	// HealthHTTP sends a request.
+	HealthHTTP
 )
 
 // ProxyVersion is the version of the PROXY protocol to send.
@@ -148,7 +150,7 @@ func whenOwnerDownNames() []string { return []string{"group", "balance", "refuse
 func unknownIDsNames() []string    { return []string{"balance", "refuse"} }
 func randomIDsNames() []string     { return []string{"auto", "route", "skip"} }
 func earlyDataNames() []string     { return []string{"owner_only", "allow"} }
-func healthTypeNames() []string    { return []string{"none", "tcp", "tls", "quic", "dtls"} }
+func healthTypeNames() []string    { return []string{"none", "tcp", "tls", "quic", "dtls", "http"} }
 func proxyVersionNames() []string  { return []string{"none", "v1", "v2"} }
 func routedByNames() []string {
 	return []string{"mint", "group", "learned", "balance", "refused"}

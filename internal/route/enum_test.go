@@ -65,7 +65,7 @@ func TestEnumsRoundTrip(t *testing.T) {
 	checkEnum(t, "balance refuse", ParseUnknownIDs, (*UnknownIDs).UnmarshalText)
 	checkEnum(t, "auto route skip", ParseRandomIDs, (*RandomIDs).UnmarshalText)
 	checkEnum(t, "owner_only allow", ParseEarlyData, (*EarlyData).UnmarshalText)
-	checkEnum(t, "none tcp tls quic dtls", ParseHealthType, (*HealthType).UnmarshalText)
+	checkEnum(t, "none tcp tls quic dtls http", ParseHealthType, (*HealthType).UnmarshalText)
 	checkEnum(t, "none v1 v2", ParseProxyVersion, (*ProxyVersion).UnmarshalText)
 	checkEnum(t, "mint group learned balance refused", ParseRoutedBy, (*RoutedBy).UnmarshalText)
 }

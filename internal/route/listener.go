@@ -22,7 +22,10 @@ type SNIRoute struct {
 type Listener struct {
 	Name   ListenerName
 	Routes []SNIRoute // the first that matches wins
-	Pool   *Pool      // nil: what no route takes is refused
+	// HTTPRoutes are the routes of a listener of protocol http, which has no
+	// others.
+	HTTPRoutes []HTTPRoute
+	Pool       *Pool // nil: what no route takes is refused
 
 	// exact and under hold the index in Routes of the first pattern of each
 	// kind, by its name; under by the rest of "*.rest". Both nil: not indexed.
