@@ -32,6 +32,10 @@ or without its record header; --field says that the value is an ID even so.
 After -- everything is a value, which helps with base64url that begins with a
 hyphen.
 
+For a listener of protocol http, VALUE is text as it stands in a cookie, header
+and so on, which is cut and decoded as the listener says; a file may also hold a
+whole HTTP/1.1 request.
+
 With --json, one object is printed. Its keys: field (psk, ticket, session_id or
 none); rule, owner and generation, null when the ID is nobody's; routed_by
 (mint, group, learned, balance or refused); server, null when refused; reason,
@@ -50,6 +54,8 @@ in words, line by line; notes.`,
 			fs.StringVar(&f.listener, "listener", "", "`NAME` of the listener that the message comes to")
 			fs.StringVar(&f.field, "field", "", "`FIELD` that the ID stands in; without it, every field that the listener reads")
 			fs.StringVar(&f.sni, "sni", "", "`NAME` that the client asks for, for routes; a hello brings its own")
+			fs.StringVar(&f.host, "host", "", "`HOST` of the HTTP request, for routes; a whole request brings its own")
+			fs.StringVar(&f.path, "path", "/", "`PATH` of the HTTP request, likewise")
 			fs.StringVar(&f.client, "client", "", "IP `ADDRESS` of the client, for the policy hash")
 			fs.StringVar(&f.down, "down", "", "`SERVERS` that are down, separated by commas")
 			fs.BoolVar(&f.asJSON, "json", false, "print one JSON object")
@@ -67,8 +73,30 @@ in words, line by line; notes.`,
 }
 
 type explainFlags struct {
-	file, listener, field, sni, client, down string
-	asJSON                                   bool
+	file, listener, field, sni, host, path, client, down string
+	asJSON                                               bool
+}
+
+// message reads the operand as the listener would.
+func (f *explainFlags) message(e *env, operand string, field idspace.Field, lc *config.Listener) (*message, error) {
+	if lc.Protocol == config.ProtocolHTTP {
+		m, err := readHTTP(e.stdin, operand, field, lc)
+		if err == nil && m.host == "" {
+			m.host, m.path = f.host, f.path
+		}
+		return m, err
+	}
+	m, err := readMessage(e.stdin, operand, field)
+	if err != nil {
+		return nil, err
+	}
+	if lc.Protocol != config.ProtocolTLS {
+		m = &message{}
+	}
+	if m.sni == "" {
+		m.sni = f.sni
+	}
+	return m, nil
 }
 
 // explain answers for one value. The decision is the balancer's own: a pool is
@@ -93,27 +121,23 @@ func explain(e *env, operand string, f explainFlags) error {
 	if err != nil {
 		return err
 	}
-	m, err := readMessage(e.stdin, operand, field)
+	m, err := f.message(e, operand, field, lc)
 	if err != nil {
 		return err
 	}
-	if lc.Protocol == config.ProtocolTLS {
-		m.addTo(facts)
-	} else {
-		m = &message{}
-	}
-	if m.sni == "" {
-		m.sni = f.sni
-	}
+	m.addTo(facts)
 	listener, err := buildListener(cfg, lc)
 	if err != nil {
 		return err
 	}
 	x := explanation{Field: idspace.FieldNone.String(), Listener: string(lc.Name), SNI: m.sni}
-	if lc.Protocol != config.ProtocolTLS {
+	if lc.Protocol != config.ProtocolTLS && !m.http {
 		x.Notes = append(x.Notes, "a listener of protocol "+string(lc.Protocol)+" reads no ID")
 	}
 	pool := listener.PoolFor([]byte(m.sni))
+	if m.http {
+		pool = listener.PoolForHTTP(m.host, m.path)
+	}
 	if pool == nil {
 		x.noRoute()
 		return x.print(e.stdout, f.asJSON)
@@ -183,11 +207,7 @@ func buildListener(cfg *config.Config, lc *config.Listener) (*route.Listener, er
 		}
 		pools[p.Config.Name] = p
 	}
-	routes := make([]route.SNIRoute, 0, len(lc.Routes))
-	for _, r := range lc.Routes {
-		routes = append(routes, route.SNIRoute{Pattern: r.SNI, Pool: pools[r.Pool]})
-	}
-	return route.NewListener(lc.Name, routes, pools[lc.Pool])
+	return lc.Route(pools)
 }
 
 func markDown(p *route.Pool, names string) error {

@@ -26,6 +26,9 @@ type message struct {
 	candidates []route.Candidate
 	sni        string
 	hello      *tlshello.Hello // nil: a bare ID
+	http       bool            // of a listener of protocol http
+	host, path string          // of an HTTP request
+	notes      []string        // what else there is to say
 }
 
 // addTo adds to the facts what the message says.

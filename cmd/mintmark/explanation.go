@@ -81,7 +81,8 @@ func (x *explanation) list(p *route.Pool, scheme config.Scheme, m *message, fact
 		}
 		x.Candidates = append(x.Candidates, id)
 	}
-	if m.hello != nil || len(m.candidates) == 0 {
+	x.Notes = append(x.Notes, m.notes...)
+	if m.hello != nil || m.http || len(m.candidates) == 0 {
 		return
 	}
 	if len(m.candidates) > 1 {
@@ -135,6 +136,8 @@ func reason(d route.Decision, p *route.PoolConfig) string {
 		return "no server takes new traffic"
 	case route.CauseEarlyData:
 		return "the hello carries early data, its owner is away, and every other server could accept it"
+	case route.CauseTwoOwners:
+		return "there are two IDs where there should be one, and they have different owners"
 	case route.CauseNoRoute:
 		return "no route takes the name"
 	}

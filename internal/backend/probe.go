@@ -37,11 +37,16 @@ func (w *watch) probe(ctx context.Context, t target) error {
 				return fmt.Errorf("writing the PROXY header to %s: %w", address, err)
 			}
 		}
-		if t.health.Type != route.HealthTLS {
-			return nil
-		}
-		if err := shakeHands(ctx, conn, t.health.SNI); err != nil {
-			return fmt.Errorf("TLS handshake with %s: %w", address, err)
+		switch t.health.Type {
+		case route.HealthTLS:
+			if err := shakeHands(ctx, conn, t.health.SNI); err != nil {
+				return fmt.Errorf("TLS handshake with %s: %w", address, err)
+			}
+		case route.HealthHTTP:
+			if err := ask(ctx, conn, t); err != nil {
+				return fmt.Errorf("asking %s: %w", address, err)
+			}
+		default:
 		}
 		return nil
 	})

@@ -48,6 +48,8 @@ type target struct {
 	address route.Address
 	health  route.HealthConfig
 	proxy   route.ProxyVersion
+	// upstream is how checks of type http speak.
+	upstream route.UpstreamConfig
 }
 
 func targetOf(s *route.Server) target {
@@ -57,6 +59,9 @@ func targetOf(s *route.Server) target {
 		address: s.Config.Address,
 		health:  s.Pool.Config.Health,
 		proxy:   s.Pool.Config.ProxyProtocol,
+	}
+	if t.health.Type == route.HealthHTTP {
+		t.upstream = s.Pool.Config.Upstream
 	}
 	h := &t.health
 	h.Interval, h.Timeout = or(h.Interval, defaultInterval), or(h.Timeout, defaultTimeout)
@@ -177,7 +182,8 @@ func (w *watch) update(s *route.Server) {
 		}
 	}
 	if before.address != after.address || before.health.Type != after.health.Type ||
-		before.health.SNI != after.health.SNI || before.proxy != after.proxy {
+		before.health.SNI != after.health.SNI || before.health.Path != after.health.Path || before.health.Host != after.health.Host ||
+		before.proxy != after.proxy {
 		w.checkedAt = time.Time{}
 	}
 	if started {

@@ -139,6 +139,12 @@ func parseServer(s string) (route.Address, *fault) {
 	return route.Address{Network: "tcp", Host: hp.host, Port: hp.port}, nil
 }
 
+// isIP reports whether s is an IP address, perhaps in brackets.
+func isIP(s string) bool {
+	_, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return err == nil
+}
+
 // dnsFault says what is wrong with a DNS name (RFC 1035, 2.3.4), in which
 // underscores are allowed because service names of container networks have
 // them.

@@ -49,7 +49,7 @@ const (
 	ProtocolQUIC Protocol = "quic" // QUIC, routed by connection ID
 	ProtocolDTLS Protocol = "dtls" // DTLS, routed by connection ID
 	ProtocolUDP  Protocol = "udp"  // UDP of any kind, routed by bytes at a place
-	ProtocolHTTP Protocol = "http" // not supported yet
+	ProtocolHTTP Protocol = "http" // HTTP, each request routed by itself
 )
 
 // Datagrams reports whether p is a protocol of datagrams.
@@ -74,6 +74,7 @@ type Listener struct {
 	Engine          string         // auto or portable
 	Routes          []Route        // the first that matches wins
 	Pool            route.PoolName // what no route takes; "": that is refused
+	HTTP            *HTTP          // of protocol http; nil for others
 }
 
 // A BytesID is a place in datagrams where an ID stands.
@@ -87,6 +88,8 @@ type BytesID struct {
 // A Route of a listener.
 type Route struct {
 	SNI  string // a name, or "*.rest"; lower case
+	Host string // of protocol http: likewise, "" for every host
+	Path string // of protocol http: a prefix, "" for every path
 	Pool route.PoolName
 }
 

@@ -126,11 +126,11 @@ func (c *checker) datagrams(f *FileListener, p *path) {
 // byteIDs checks where IDs stand.
 func (c *checker) byteIDs(f *FileListener, p *path) []BytesID {
 	at := p.field("ids")
-	if !c.sound(at) {
+	if !c.sound(at) || f.HTTP() {
 		return nil
 	}
 	if Protocol(f.Protocol) != ProtocolUDP {
-		c.problemf(at, "remove it, or write protocol: udp", "protocol %s knows where its IDs stand", f.Protocol)
+		c.problemf(at, "remove it, or write protocol: udp or http", "protocol %s knows where its IDs stand", f.Protocol)
 		return nil
 	}
 	if len(f.IDs) > maxBytesIDs {
@@ -139,6 +139,7 @@ func (c *checker) byteIDs(f *FileListener, p *path) []BytesID {
 	var out []BytesID
 	for i := range f.IDs {
 		bp := at.item(i).field("bytes")
+		c.onlyBytes(at.item(i))
 		if !c.require(bp, "write where the ID stands, as in bytes: {offset: 4, length: 4}") {
 			continue
 		}

@@ -19,6 +19,19 @@ func Defaults(v any) {
 	case *FileTimeouts:
 		v.Hello = Duration(5 * time.Second)
 		v.Connect = Duration(5 * time.Second)
+	case *FileID:
+		v.Encoding = "text"
+		v.Limit = 64 << 10
+		v.OverLimit = "refuse"
+	case *FileForwarded:
+		v.Policy = "replace"
+		v.Headers = "x-forwarded"
+	case *FileErrorBody:
+		v.ContentType = "text/plain; charset=utf-8"
+	case *FileUpstream:
+		v.Protocol = "h1"
+	case *FileUpstreamTLS:
+		v.Verify = true
 	case *FilePool:
 		v.Policy = "round-robin"
 		v.WhenOwnerDown = "group"
@@ -28,11 +41,13 @@ func Defaults(v any) {
 		v.SessionLifetime = Duration(24 * time.Hour)
 		v.ProxyProtocol = "none"
 		Defaults(&v.Health)
+		Defaults(&v.Upstream)
 	case *FileHealth:
 		v.Type = "tcp"
 		v.Interval = Duration(5 * time.Second)
 		v.Rise = 2
 		v.Fall = 3
+		v.Path = "/"
 	case *FileDiscover:
 		v.Interval = Duration(30 * time.Second)
 	case *FileLearn:

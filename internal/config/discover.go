@@ -74,11 +74,16 @@ func (c *checker) clientCertificate(d *FileDiscover, at *path) *tls.Certificate 
 		c.problem(at, "has one of cert and key, and they go together", "write both, or remove both")
 		return nil
 	}
-	cert, err := readBounded(c.relative(d.Cert), maxPEMSize)
+	return c.keyPair(d.Cert, d.Key, at)
+}
+
+// keyPair reads a certificate and its key, whose settings stand at at.
+func (c *checker) keyPair(certFile, keyFile string, at *path) *tls.Certificate {
+	cert, err := readBounded(c.relative(certFile), maxPEMSize)
 	if err != nil {
 		c.problemf(at.field("cert"), "make the file readable, or write another path", "cannot be read: %v", err)
 	}
-	key, keyErr := readBounded(c.relative(d.Key), maxPEMSize)
+	key, keyErr := readBounded(c.relative(keyFile), maxPEMSize)
 	if keyErr != nil {
 		c.problemf(at.field("key"), "make the file readable, or write another path", "cannot be read: %v", keyErr)
 	}

@@ -52,10 +52,11 @@ type FileListener struct {
 	Listen []string `yaml:"listen,one"`
 	// What clients speak. `tls` reads the hello of a TLS connection, routes by
 	// the IDs in it and passes everything through; `tcp` reads nothing and
-	// connects at once. `quic`, `dtls` and `udp` listen for datagrams: each is
-	// routed by the connection ID in it, or with `udp` by the octets that `ids`
-	// says. Required.
-	Protocol string `yaml:"protocol" choices:"tls,tcp,quic,dtls,udp" later:"http"`
+	// connects at once. `http` is HTTP/1.1 and HTTP/2, of which each request is
+	// routed by the IDs in it. `quic`, `dtls` and `udp` listen for datagrams:
+	// each is routed by the connection ID in it, or with `udp` by the octets
+	// that `ids` says. Required.
+	Protocol string `yaml:"protocol" choices:"tls,tcp,http,quic,dtls,udp"`
 	// The PROXY protocol from the load balancer in front of this one. Without
 	// it no header is expected.
 	ProxyProtocol *FileProxyIn `yaml:"proxy_protocol"`
@@ -67,33 +68,40 @@ type FileListener struct {
 	// without IDs of a server may fill half, and 0 means 16384.
 	// Default: 0.
 	MaxConnections int `yaml:"max_connections"`
-	// The file that a line is appended to for each connection, relative to the
-	// directory of this file. Without it there is no access log.
+	// The file that a line is appended to for each connection, or HTTP
+	// request, relative to the directory of this file. Without it there is no
+	// access log.
 	AccessLog string `yaml:"access_log"`
-	// The form of those lines.
+	// The form of those lines. With protocol `http`, `text` is the common
+	// combined form, with more at its end.
 	// Default: text.
 	AccessLogFormat string `yaml:"access_log_format" choices:"text,json"`
 	// How connections are moved: `portable` uses the Go runtime's poller,
 	// `auto` takes the best that the system has.
 	// Default: auto.
 	Engine string `yaml:"engine" choices:"auto,portable"`
-	// Which pool a connection goes to, by the name the client asked for (SNI).
-	// The first route that matches wins. Only with protocol `tls`.
+	// Which pool a connection goes to, by the name the client asked for (SNI),
+	// or a request, by its host and path. The first route that matches wins.
+	// Only with the protocols `tls` and `http`.
 	Routes []FileRoute `yaml:"routes"`
 	// The pool for what no route takes. Without it such connections are
 	// refused. Required when there are no routes.
 	Pool string `yaml:"pool"`
-	// Terminating TLS.
-	TLS *Later `yaml:"tls"`
-	// Where the IDs stand, in the order in which they are looked for. Only with
-	// protocol `udp`; at most 8.
+	// Ends TLS here, so that requests can be read. Without it clients speak
+	// cleartext. Only with protocol `http`.
+	TLS *FileTLS `yaml:"tls"`
+	// Where the ID stands, in order: the first value that lies in somebody's
+	// space decides. Only with the protocols `http`, at most 16, and `udp`, at
+	// most 8.
 	IDs []FileID `yaml:"ids"`
-}
-
-// A FileID is a place where an ID stands.
-type FileID struct {
-	// Octets of a datagram. Only with protocol `udp`. Required.
-	Bytes *FileBytes `yaml:"bytes"`
+	// What servers are told of the client. Only with protocol `http`.
+	Forwarded *FileForwarded `yaml:"forwarded"`
+	// The largest body of a request; a larger one is refused with 413. 0B sets
+	// no limit. Only with protocol `http`.
+	// Default: 0B.
+	MaxBody Size `yaml:"max_body"`
+	// What a refused client reads. Only with protocol `http`.
+	ErrorBody *FileErrorBody `yaml:"error_body"`
 }
 
 // A FileBytes is octets at a fixed place of a datagram.
@@ -127,7 +135,8 @@ type FileProxyIn struct {
 
 // FileTimeouts is how long things may take for a connection of a listener.
 type FileTimeouts struct {
-	// From accepting a connection until its TLS hello is complete.
+	// From accepting a connection until its TLS hello is complete. With protocol
+	// `http`, also from the first byte of a request until its header is.
 	// Default: 5s.
 	Hello Duration `yaml:"hello"`
 	// From deciding on a server until it has accepted the connection.
@@ -136,19 +145,25 @@ type FileTimeouts struct {
 	// Without a byte in either direction. 0s never ends an idle connection.
 	// Default: 10m, and for flows of datagrams 2m.
 	Idle *Duration `yaml:"idle"`
+	// From sending an HTTP request until the header of the response. 0s sets no
+	// end but `idle`. Only with protocol `http`.
+	// Default: 0s.
+	Response Duration `yaml:"response"`
 }
 
-// A FileRoute is where the connections go that ask for some names.
+// A FileRoute is where the connections or requests go that ask for some names.
 type FileRoute struct {
 	// The name that the client asks for, `www.shop.example`, or `*.shop.example`
-	// for every name that ends so. Upper and lower case are the same. Required.
+	// for every name that ends so. Upper and lower case are the same. Required
+	// with protocol `tls`, and only with it.
 	SNI string `yaml:"sni"`
+	// The host of a request, written like `sni`; its port does not count. Only
+	// with protocol `http`, where a route has `host`, `path` or both.
+	Host string `yaml:"host"`
+	// The path of a request: `/api` takes `/api` and everything under `/api/`.
+	Path string `yaml:"path"`
 	// The pool. Required.
 	Pool string `yaml:"pool"`
-	// Routing HTTP requests by host.
-	Host *Later `yaml:"host"`
-	// Routing HTTP requests by path.
-	Path *Later `yaml:"path"`
 }
 
 // A FilePool is the servers that a listener balances over, and what becomes of
@@ -200,6 +215,8 @@ type FilePool struct {
 	ProxyProtocol string `yaml:"proxy_protocol" choices:"none,v1,v2"`
 	// How the servers are checked.
 	Health FileHealth `yaml:"health"`
+	// How HTTP is spoken with the servers, by listeners of protocol `http`.
+	Upstream FileUpstream `yaml:"upstream"`
 	// The servers. At least one is required.
 	Servers []FileServer `yaml:"servers"`
 	// Servers that share session state with each other, in groups.
@@ -258,13 +275,14 @@ type FileLearn struct {
 // FileHealth is how the servers of a pool are checked. A server that fails to
 // accept connections from clients is noticed without any check.
 type FileHealth struct {
-	// What a check does: `tcp` connects, `tls` connects and shakes hands, `quic`
-	// asks for Version Negotiation with a packet of a reserved version, `dtls`
-	// sends a ClientHello, `none` does nothing, and a server that went down is
-	// tried again every 30 s.
+	// What a check does: `tcp` connects, `tls` connects and shakes hands,
+	// `http` sends a GET request, as `upstream` says, and expects a status from
+	// 200 to 399, `quic` asks for Version Negotiation with a packet of a
+	// reserved version, `dtls` sends a ClientHello, `none` does nothing, and a
+	// server that went down is tried again every 30 s.
 	// Default: tcp. Servers for datagrams alone are asked in their protocol, and
 	// with `udp` not at all.
-	Type string `yaml:"type" choices:"none,tcp,tls,quic,dtls"`
+	Type string `yaml:"type" choices:"none,tcp,tls,quic,dtls,http"`
 	// The time from one check of a server to the next, give or take a tenth.
 	// Default: 5s.
 	Interval Duration `yaml:"interval"`
@@ -279,6 +297,12 @@ type FileHealth struct {
 	Fall int `yaml:"fall"`
 	// The name to ask for in the hello of a check. Only with type `tls`.
 	SNI string `yaml:"sni"`
+	// The path to ask for. Only with type `http`.
+	// Default: /.
+	Path string `yaml:"path"`
+	// The host to ask for. Only with type `http`. Default: the server's
+	// address.
+	Host string `yaml:"host"`
 }
 
 // A FileGroup is some servers of a pool that share session state, so that each

@@ -37,6 +37,14 @@ const (
 	MaxConnections = 100_000_000
 	// MaxThreshold bounds the rise and fall of health checks.
 	MaxThreshold = 1000
+	// MaxIDs is how many places for IDs a listener may have. Each request is
+	// searched for all of them.
+	MaxIDs = 16
+	// MaxJSONLimit is the longest body that can be read for an ID: all of it is
+	// in memory until the server is known.
+	MaxJSONLimit = 16 << 20
+	// maxErrorBody is the longest text of an error.
+	maxErrorBody = 16 << 10
 	// maxUnixPath is what sun_path of a socket address holds on Linux (unix(7)).
 	maxUnixPath = 107
 

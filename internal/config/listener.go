@@ -32,7 +32,7 @@ func (c *checker) listeners() {
 func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
 	c.absent = ""
 	c.checkName(p.field("name"), f.Name, names)
-	c.require(p.field("protocol"), "write protocol: tls, tcp, quic, dtls or udp")
+	c.require(p.field("protocol"), "write protocol: tls, tcp, http, quic, dtls or udp")
 	t := p.field("timeouts")
 	l := Listener{
 		Name:            route.ListenerName(f.Name),
@@ -49,6 +49,7 @@ func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
 	l.Listen = c.listen(f.Listen, p.field("listen"), l.Protocol)
 	l.AcceptFrom = c.acceptFrom(f.ProxyProtocol, p.field("proxy_protocol"))
 	l.AccessLog = c.accessLog(f, p)
+	l.HTTP = c.http(f, p)
 	l.Routes = c.routes(f, p)
 	c.listenerPool(f, p)
 	if l.Protocol.Datagrams() {
@@ -206,22 +207,38 @@ func (c *checker) routes(f *FileListener, p *path) []Route {
 	var out []Route
 	for i := range f.Routes {
 		r, rp := &f.Routes[i], at.item(i)
-		sni := rp.field("sni")
-		ok := c.require(sni, `write a name, as in sni: "*.shop.example"`)
-		if ok {
-			fault := sniFault(r.SNI)
-			c.fault(sni, fault)
-			ok = fault == nil
+		read := c.sniRoute
+		if f.HTTP() {
+			read = c.httpRoute
 		}
+		to, ok := read(r, rp)
 		c.poolReference(r.Pool, rp.field("pool"), f)
 		if !ok {
 			continue
 		}
-		name := strings.ToLower(strings.TrimSuffix(r.SNI, "."))
-		c.reachable(name, out, rp)
-		out = append(out, Route{SNI: name, Pool: route.PoolName(r.Pool)})
+		c.reachable(to, out, rp)
+		out = append(out, to)
 	}
 	return out
+}
+
+// sniRoute reads a route of a listener of protocol tls.
+func (c *checker) sniRoute(f *FileRoute, p *path) (Route, bool) {
+	for _, name := range []string{"host", "path"} {
+		if at := p.field(name); c.sound(at) {
+			c.problem(at, "is for listeners of protocol http", "write sni:, or remove it")
+			return Route{}, false
+		}
+	}
+	sni := p.field("sni")
+	if !c.require(sni, `write a name, as in sni: "*.shop.example"`) {
+		return Route{}, false
+	}
+	if fault := sniFault(f.SNI); fault != nil {
+		c.fault(sni, fault)
+		return Route{}, false
+	}
+	return Route{SNI: strings.ToLower(strings.TrimSuffix(f.SNI, ".")), Pool: route.PoolName(f.Pool)}, true
 }
 
 // sniFault says what is wrong with the pattern of a route.
@@ -244,22 +261,35 @@ func sniFault(pattern string) *fault {
 	return nil
 }
 
-// reachable notes when one of the routes before takes all that name would.
-func (c *checker) reachable(name string, before []Route, p *path) {
+// reachable notes when one of the routes before takes all that r would.
+func (c *checker) reachable(r Route, before []Route, p *path) {
 	for i, b := range before {
-		rest, wild := strings.CutPrefix(b.SNI, "*")
 		at := p.parent.item(i)
+		where, what, taken := p.field("sni"), r.SNI, b.SNI
+		if r.SNI == "" {
+			where, what, taken = p, r.Host+r.Path, b.Host+b.Path
+		}
 		switch {
-		case b.SNI == name:
-			c.problemf(p.field("sni"), "remove one of the two", "%s is already taken by %s in line %d",
-				quote(name), at, at.line(c.root))
+		case r.SNI == b.SNI && r.Host == b.Host && r.Path == b.Path:
+			c.problemf(where, "remove one of the two", "%s is already taken by %s in line %d", quote(what), at, at.line(c.root))
 			return
-		case wild && strings.HasSuffix(name, rest):
-			c.warnf(p.field("sni"), "move this route above that one", "never matches: %s in line %d (%s) takes it before",
-				at, at.line(c.root), quote(b.SNI))
+		case takesName(b.SNI, r.SNI) && takesName(b.Host, r.Host) && takesPath(b.Path, r.Path):
+			c.warnf(where, "move this route above that one", "never matches: %s in line %d (%s) takes it before",
+				at, at.line(c.root), quote(taken))
 			return
 		}
 	}
+}
+
+// takesName says whether the pattern wide takes all names that narrow does.
+func takesName(wide, narrow string) bool {
+	rest, wild := strings.CutPrefix(wide, "*")
+	return wide == "" || wide == narrow || wild && strings.HasSuffix(narrow, rest)
+}
+
+// takesPath says whether what lies under narrow lies under wide, too.
+func takesPath(wide, narrow string) bool {
+	return strings.HasPrefix(strings.TrimSuffix(narrow, "/")+"/", strings.TrimSuffix(wide, "/")+"/")
 }
 
 func (c *checker) listenerPool(f *FileListener, p *path) {
@@ -281,6 +311,10 @@ func (c *checker) poolReference(name string, p *path, f *FileListener) {
 	pool, ok := c.pools[name]
 	if ok {
 		pool.protocols[Protocol(f.Protocol)] = true
+		if f.HTTP() && pool.config.ProxyProtocol != route.ProxyNone {
+			c.problemf(p, "remove proxy_protocol from the pool; its servers read X-Forwarded-For",
+				"pool %s sends PROXY headers, which name one client for all requests of a connection", quote(name))
+		}
 		return
 	}
 	if c.managed() {

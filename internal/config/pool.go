@@ -45,6 +45,7 @@ func (c *checker) pool(f *FilePool, p *path, names map[string]*path) {
 		ProxyProtocol:   word(f.ProxyProtocol, route.ParseProxyVersion),
 		SessionLifetime: c.lasts(p.field("session_lifetime"), f.SessionLifetime, time.Second, maxLifetime),
 		Health:          health,
+		Upstream:        c.upstream(&f.Upstream, p.field("upstream")),
 	}
 	cfg.DrainTimeout = cfg.SessionLifetime
 	if f.DrainTimeout != nil {
@@ -113,6 +114,7 @@ func (c *checker) health(f *FilePool, p *path) route.HealthConfig {
 				"%s is longer than the interval", Duration(h.Timeout))
 		}
 	}
+	c.healthHTTP(&f.Health, &h, at)
 	if sni := at.field("sni"); c.sound(sni) {
 		switch fault := sniFault(f.Health.SNI); {
 		case h.Type != route.HealthTLS && c.sound(at.field("type")), !c.written(at.field("type")):

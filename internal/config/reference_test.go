@@ -136,6 +136,8 @@ func kindOf(f reflect.StructField) string {
 		kind = "hexadecimal"
 	case t == reflect.TypeFor[config.Duration]():
 		kind = "duration"
+	case t == reflect.TypeFor[config.Size]():
+		kind = "size"
 	case f.Tag.Get("choices") != "":
 		kind = "`" + strings.ReplaceAll(f.Tag.Get("choices"), ",", "`, `") + "`"
 	case t.Kind() == reflect.Struct:

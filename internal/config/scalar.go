@@ -36,6 +36,37 @@ func (d Duration) String() string {
 	return s
 }
 
+// Size is a number of bytes with its unit, as in 512B, 64KiB, 10MiB and 2GiB.
+type Size int64
+
+const sizeUnits = "B,KiB,MiB,GiB"
+
+// String returns s as the file writes it.
+func (s Size) String() string {
+	units := strings.Split(sizeUnits, ",")
+	n := int64(s)
+	for len(units) > 1 && n != 0 && n%1024 == 0 {
+		n, units = n/1024, units[1:]
+	}
+	return strconv.FormatInt(n, 10) + units[0]
+}
+
+func (s *Size) decodeScalar(text string) *fault {
+	digits := strings.TrimRight(text, "BKMGi")
+	n, err := strconv.ParseInt(digits, 10, 32)
+	for i, unit := range strings.Split(sizeUnits, ",") {
+		if err == nil && n >= 0 && text[len(digits):] == unit && strconv.FormatInt(n, 10) == digits {
+			*s = Size(n << (10 * i))
+			return nil
+		}
+	}
+	remedy := "write a number with its unit, as in 512B, 64KiB or 10MiB"
+	if err == nil && n >= 0 && digits == text {
+		return faultf(fmt.Sprintf("write %sB for bytes, or %sKiB", text, text), "%s has no unit", quote(text))
+	}
+	return faultf(remedy, "%s is not a size", quote(text))
+}
+
 // A scalarDecoder is a value that reads the text of a scalar itself.
 type scalarDecoder interface {
 	decodeScalar(text string) *fault

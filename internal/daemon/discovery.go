@@ -73,7 +73,7 @@ func (d *Daemon) discovered(pool route.PoolName, l discover.Layout) {
 	}
 	d.swap(s)
 	for name, l := range d.listeners {
-		l.proxy.Update(d.settingsOf(l, s.Listeners[name]))
+		d.update(l, s.Listeners[name])
 	}
 	d.updateDatagrams(s)
 	d.log.Info("names of servers discovered", "pool", pool, "names", len(l.Rules), "alarms", len(l.Alarms))

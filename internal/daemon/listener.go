@@ -14,9 +14,15 @@ import (
 type listener struct {
 	name      route.ListenerName
 	config    *config.Listener
-	proxy     *l4.Proxy
+	proxy     proxy
 	accessLog *l4.AccessLog // nil: none
 	sockets   map[socketKey]*socket
+}
+
+// A proxy serves the connections of a listener: an *l4.Proxy or *l7.Proxy.
+type proxy interface {
+	Serve(ctx context.Context, ln net.Listener) error
+	Drain(ctx context.Context) (cut int)
 }
 
 // A socket is open, and from serve on its connections go to one proxy.

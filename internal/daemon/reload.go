@@ -159,11 +159,7 @@ func (d *Daemon) newSnapshotWith(cfg *config.Config, prev *route.Snapshot, lists
 		s.Pools[pc.Name] = p
 	}
 	for _, lc := range cfg.Listeners {
-		var routes []route.SNIRoute
-		for _, r := range lc.Routes {
-			routes = append(routes, route.SNIRoute{Pattern: r.SNI, Pool: s.Pools[r.Pool]})
-		}
-		l, err := route.NewListener(lc.Name, routes, s.Pools[lc.Pool])
+		l, err := lc.Route(s.Pools)
 		if err != nil {
 			return nil, fmt.Errorf("building listener %s: %w", lc.Name, err)
 		}
@@ -275,19 +271,17 @@ func (d *Daemon) swap(s *route.Snapshot) {
 // commitListener gives the listener its new settings; old is nil for a new one.
 func (d *Daemon) commitListener(c *change, lc *config.Listener, old *listener) *listener {
 	access := c.logs[lc.Name]
-	if old == nil || old.config.Engine != lc.Engine {
+	if old == nil || shapeOf(old.config) != shapeOf(lc) {
 		if old != nil && old.accessLog == access {
 			old.accessLog = nil // it is its successor's to close
 		}
 		l := &listener{name: lc.Name, config: lc, accessLog: access, sockets: make(map[socketKey]*socket)}
-		l.proxy = l4.New(l4.Config{
-			Logger: d.log, Dialer: d.monitor, Metrics: d.metrics, Loops: d.loopsFor(lc),
-		}, d.settingsOf(l, c.snapshot.Listeners[lc.Name]))
+		l.proxy = d.newProxy(l, c.snapshot.Listeners[lc.Name])
 		return l
 	}
 	before := old.accessLog
 	old.config, old.accessLog = lc, access
-	old.proxy.Update(d.settingsOf(old, c.snapshot.Listeners[lc.Name]))
+	d.update(old, c.snapshot.Listeners[lc.Name])
 	if before != nil && before != access {
 		_ = before.Close()
 	}
@@ -330,14 +324,14 @@ func (d *Daemon) serve(ctx context.Context, l *listener, k socketKey, s *socket)
 
 // loopsFor returns the event loops that a listener is to use, nil for none.
 func (d *Daemon) loopsFor(lc *config.Listener) *reactor.Group {
-	if lc.Engine == "portable" {
+	if lc.Engine == "portable" || lc.HTTP != nil {
 		return nil
 	}
 	return d.loops
 }
 
 // letGo retires the listeners that the new configuration does not have, or has
-// with another engine, and closes the sockets that it takes from those that stay.
+// in another shape, and closes the sockets that it takes from those that stay.
 func (d *Daemon) letGo(before map[route.ListenerName]*listener) {
 	want := make(map[route.ListenerName]map[socketKey]bool)
 	for i := range d.current.Listeners {

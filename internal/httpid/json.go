@@ -41,7 +41,7 @@ func (s *Source) findKey(body []byte, key string, at int, v *Values) error {
 	if len(raw) > MaxValue {
 		return nil
 	}
-	return s.add(string(appendUnescaped(nil, raw)), at, v) // alloc: beside reading a body
+	return s.add(string(unescapeString(raw)), at, v) // alloc: beside reading a body
 }
 
 // A jsonReader reads JSON (RFC 8259) from the front of b.
@@ -94,7 +94,7 @@ func sameValue(a, b []byte, isString bool) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	return isString && bytes.Equal(appendUnescaped(nil, a), appendUnescaped(nil, b))
+	return isString && bytes.Equal(unescapeString(a), unescapeString(b))
 }
 
 func (p *jsonReader) space() {
@@ -312,11 +312,12 @@ func equalUnescaped(raw []byte, want string) bool {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw) == want
 	}
-	return string(appendUnescaped(nil, raw)) == want
+	return string(unescapeString(raw)) == want
 }
 
-// appendUnescaped appends what raw, the inside of a string, stands for.
-func appendUnescaped(b, raw []byte) []byte {
+// unescapeString returns what raw, the inside of a string, stands for.
+func unescapeString(raw []byte) []byte {
+	b := make([]byte, 0, len(raw)) // an escape is never shorter than what it stands for
 	for len(raw) > 0 {
 		if raw[0] != '\\' {
 			b = append(b, raw[0])

@@ -3,6 +3,7 @@ package metrics
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,10 +26,13 @@ type Listener struct {
 	// AcceptErrors, Panics and LogDropped count what their names say.
 	AcceptErrors, Panics, LogDropped prometheus.Counter
 
+	// requestSeconds observes each HTTP request; nil before the first.
+	requestSeconds atomic.Pointer[prometheus.Observer]
+
 	set  *Set
 	name route.ListenerName
 
-	refused, ended, datagrams, datagramErrors lazyCounters
+	refused, ended, requests, datagrams, datagramErrors lazyCounters
 
 	// Guarded by set.mu.
 	pools map[route.PoolName]*Pool
@@ -88,6 +92,43 @@ func (l *Listener) DatagramErrors(direction, what string, n uint64) {
 // from a list in the program.
 func (l *Listener) Ended(how string) {
 	l.ended.get(how, func() prometheus.Counter { return l.resolve(l.set.vecs.ended, how) }).Inc()
+}
+
+// Requested counts an HTTP request that has ended, and how long it took. A
+// status of 0 is a request without a response.
+func (l *Listener) Requested(status int, took time.Duration) {
+	class := statusClass(status)
+	l.requests.get(class, func() prometheus.Counter { return l.resolve(l.set.vecs.requests, class) }).Inc()
+	o := l.requestSeconds.Load()
+	if o == nil {
+		l.set.mu.Lock()
+		observer := prometheus.Observer(l.set.ignore)
+		if !l.gone {
+			observer = l.set.vecs.requestSeconds.WithLabelValues(string(l.name))
+		}
+		l.set.mu.Unlock()
+		o = &observer
+		l.requestSeconds.Store(o)
+	}
+	(*o).Observe(took.Seconds())
+}
+
+// statusClass is the label of a status: servers choose it, so the label must
+// not be the number.
+func statusClass(status int) string {
+	switch status / 100 {
+	case 1:
+		return "1xx"
+	case 2:
+		return "2xx"
+	case 3:
+		return "3xx"
+	case 4:
+		return "4xx"
+	case 5:
+		return "5xx"
+	}
+	return "none"
 }
 
 func (l *Listener) resolve(v *prometheus.CounterVec, labels ...string) prometheus.Counter {

@@ -33,7 +33,8 @@ type Set struct {
 	// Immutable after New.
 	registry *prometheus.Registry
 	vecs     vectors
-	discard  prometheus.Counter // what counts for series that are gone
+	discard  prometheus.Counter   // what counts for series that are gone
+	ignore   prometheus.Histogram // likewise
 
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
@@ -57,6 +58,7 @@ func New(version string) *Set {
 		registry:  prometheus.NewRegistry(),
 		vecs:      newVectors(),
 		discard:   prometheus.NewCounter(prometheus.CounterOpts{Name: "discarded"}),
+		ignore:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ignored"}),
 		listeners: make(map[route.ListenerName]*Listener),
 		pools:     make(map[route.PoolName]*poolHandle),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -182,6 +184,11 @@ func reaches(l *route.Listener, pool route.PoolName) bool {
 	}
 	for i := range l.Routes {
 		if l.Routes[i].Pool.Config.Name == pool {
+			return true
+		}
+	}
+	for i := range l.HTTPRoutes {
+		if l.HTTPRoutes[i].Pool.Config.Name == pool {
 			return true
 		}
 	}

@@ -10,9 +10,9 @@ import (
 // dashboards and alerts of operators are built on: add, do not rename.
 type vectors struct {
 	// by listener
-	accepted, ended, bytes, refused, acceptErrors, panics, logDropped *prometheus.CounterVec
-	datagrams, datagramErrors                                         *prometheus.CounterVec
-	helloSeconds, helloBytes                                          *prometheus.HistogramVec
+	accepted, ended, bytes, refused, acceptErrors, panics, logDropped, requests *prometheus.CounterVec
+	datagrams, datagramErrors                                                   *prometheus.CounterVec
+	helloSeconds, helloBytes, requestSeconds                                    *prometheus.HistogramVec
 	// by listener and pool
 	decisions *prometheus.CounterVec
 	// by pool
@@ -54,6 +54,10 @@ func newVectors() vectors {
 		logDropped:   counter("access_log_dropped_total", "Access log lines that were dropped because the disk did not keep up.", "listener"),
 		helloSeconds: histogram("hello_duration_seconds", "Time from accept to the end of the hello.",
 			[]float64{.0001, .0005, .001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5}, "listener"),
+		requests: counter("http_requests_total", "HTTP requests that have ended, by the class of their status: 1xx to 5xx, and none without a response.",
+			"listener", "status"),
+		requestSeconds: histogram("http_request_duration_seconds", "Time from the header of an HTTP request to the end of its response.",
+			[]float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 300}, "listener"),
 		helloBytes: histogram("hello_bytes", "Size of the hello, record headers included.",
 			[]float64{256, 512, 1024, 1460, 2048, 4096, 8192, 16384, 65536}, "listener"),
 
@@ -80,7 +84,7 @@ func (v *vectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		v.accepted, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
 		v.datagrams, v.datagramErrors,
-		v.helloSeconds, v.helloBytes,
+		v.helloSeconds, v.helloBytes, v.requests, v.requestSeconds,
 		v.decisions,
 		v.idsSkipped, v.generation,
 		v.resumptions, v.foreignMints, v.connectErrors, v.transitions, v.connectSeconds,
@@ -96,8 +100,7 @@ func (v *vectors) deleteListener(name route.ListenerName) {
 	l := prometheus.Labels{"listener": string(name)}
 	for _, d := range []deleter{
 		v.accepted, v.ended, v.bytes, v.refused, v.acceptErrors, v.panics, v.logDropped,
-		v.datagrams, v.datagramErrors,
-		v.datagrams, v.datagramErrors, v.helloSeconds, v.helloBytes, v.decisions,
+		v.datagrams, v.datagramErrors, v.helloSeconds, v.helloBytes, v.requests, v.requestSeconds, v.decisions,
 	} {
 		d.DeletePartialMatch(l)
 	}

@@ -1,0 +1,81 @@
+package l7
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// errIdle is why a request was ended on which nothing moved.
+var errIdle = errors.New("no byte moved for the idle timeout")
+
+// An idleWatch ends a request when no byte has moved for a while. Moving bytes
+// only write a number down; a timer looks at it.
+type idleWatch struct {
+	last  atomic.Int64 // when a byte last moved, in nanoseconds since 1970
+	mu    sync.Mutex   // guards the rest, and is held while the request is ended
+	timer *time.Timer
+	done  bool
+}
+
+// touch says that a byte has moved.
+func (w *idleWatch) touch() { w.last.Store(time.Now().UnixNano()) }
+
+// watchIdle begins to watch, if there is an idle timeout.
+func (x *exchange) watchIdle() {
+	timeout := x.proxy.cfg.IdleTimeout
+	if timeout <= 0 {
+		return
+	}
+	w := &x.idle
+	w.last.Store(x.began.UnixNano())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(timeout, func() { x.lookIdle(timeout) })
+}
+
+// lookIdle ends the request, or looks again later.
+func (x *exchange) lookIdle(timeout time.Duration) {
+	w := &x.idle
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done {
+		return
+	}
+	left := timeout - time.Since(time.Unix(0, w.last.Load()))
+	if left > 0 {
+		w.timer.Reset(max(left, timeout/4))
+		return
+	}
+	x.cancel(errIdle)
+	x.unblock()
+}
+
+// unblock makes reads from and writes to the client return, which a context
+// does not. The caller holds idle.mu, so that the request has not ended.
+func (x *exchange) unblock() {
+	rc := http.NewResponseController(x.writer)
+	now := time.Now()
+	// Neither can fail in a way that matters: a hijacked connection is closed
+	// by its tunnel.
+	_ = rc.SetReadDeadline(now)
+	_ = rc.SetWriteDeadline(now)
+}
+
+// stop ends the watch. When it returns, the request is not touched any more.
+func (w *idleWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// ended reports whether the request was ended for err.
+func (x *exchange) ended(err error) bool {
+	return errors.Is(context.Cause(x.request.Context()), err)
+}

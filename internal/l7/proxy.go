@@ -1,0 +1,197 @@
+package l7
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mintmark/mintmark/internal/metrics"
+	"github.com/mintmark/mintmark/internal/route"
+)
+
+// A Proxy serves one listener of the configuration (which may have several
+// sockets). Its methods are safe for concurrent use.
+type Proxy struct {
+	// Immutable after New.
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics.Listener
+	server  *http.Server
+	copies  copyBuffers
+
+	settings atomic.Pointer[settings]
+	bodies   atomic.Int64 // bytes of memory that bodies hold
+
+	// running ends when Drain cuts what is left. It is kept here because it is
+	// the Proxy's own life, not a caller's.
+	running context.Context
+	cut     context.CancelFunc
+
+	// mu guards upstreams, which knows the connections to each server by its
+	// live state, which survives reloads.
+	mu        sync.Mutex
+	upstreams map[*route.State]*upstream
+
+	requests registry
+}
+
+// New returns a Proxy that has not started anything.
+func New(cfg Config, s *Settings) *Proxy {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New("")
+	}
+	if cfg.HelloTimeout <= 0 {
+		cfg.HelloTimeout = DefaultHelloTimeout
+	}
+	if cfg.BodyBudget == 0 {
+		cfg.BodyBudget = DefaultBodyBudget
+	}
+	p := &Proxy{
+		cfg:       cfg,
+		log:       cfg.Logger.With("listener", string(s.Listener.Name)),
+		metrics:   cfg.Metrics.Listener(s.Listener.Name),
+		upstreams: make(map[*route.State]*upstream),
+	}
+	p.running, p.cut = context.WithCancel(context.Background())
+	p.server = p.newServer()
+	p.Update(s)
+	return p
+}
+
+func (p *Proxy) newServer() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(p.cfg.TLS)
+	protocols.SetUnencryptedHTTP2(!p.cfg.TLS)
+	return &http.Server{
+		Handler:           p,
+		Protocols:         protocols,
+		ReadHeaderTimeout: p.cfg.HelloTimeout,
+		IdleTimeout:       p.cfg.IdleTimeout,
+		MaxHeaderBytes:    MaxHeader,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerStream:     streamWindow,
+			MaxReceiveBufferPerConnection: maxStreams * streamWindow,
+		},
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"h2", "http/1.1"},
+			// The outer configuration stays, and with it the keys of tickets.
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return p.settings.Load().tls, nil },
+		},
+	}
+}
+
+// settings are Settings made ready for use.
+type settings struct {
+	Settings
+	tls     *tls.Config
+	pools   map[*route.Pool]*metrics.Pool
+	watched map[*route.Pool]bool
+	json    bool // the access log wants JSON
+	byPath  bool // the path decides, as a route or as an ID
+	secret  bool // the query or path may have an ID, which is not logged
+}
+
+// Update swaps the settings. Requests in progress keep those that they began
+// with.
+func (p *Proxy) Update(s *Settings) {
+	st := newSettings(s, p.metrics)
+	p.settings.Store(st)
+	p.keepUpstreams(st)
+}
+
+func newSettings(from *Settings, m *metrics.Listener) *settings {
+	s := &settings{
+		Settings: *from,
+		tls: &tls.Config{
+			MinVersion:   tls.VersionTLS12,
+			NextProtos:   []string{"h2", "http/1.1"},
+			Certificates: from.Certificates,
+		},
+		pools:   make(map[*route.Pool]*metrics.Pool),
+		watched: make(map[*route.Pool]bool),
+		byPath:  from.Listener.ByPath(),
+	}
+	if s.ConnectTimeout <= 0 {
+		s.ConnectTimeout = DefaultConnectTimeout
+	}
+	if w, ok := s.AccessLog.(interface{ JSON() bool }); ok {
+		s.json = w.JSON()
+	}
+	for _, id := range s.IDs {
+		s.byPath = s.byPath || fieldOf(id.Source) == fieldPath
+		s.secret = s.secret || fieldOf(id.Source) == fieldPath || fieldOf(id.Source) == fieldQuery
+	}
+	add := func(pool *route.Pool) {
+		if pool != nil && s.pools[pool] == nil {
+			s.pools[pool] = m.Pool(pool)
+			s.watched[pool] = s.Witness != nil && len(s.IDs) > 0 && s.Witness.Watches(pool)
+		}
+	}
+	add(s.Listener.Pool)
+	for i := range s.Listener.HTTPRoutes {
+		add(s.Listener.HTTPRoutes[i].Pool)
+	}
+	return s
+}
+
+// Serve accepts from ln until ctx ends, Drain begins or ln is closed, and then
+// returns nil. It does not close ln. Requests go on; see Drain. It may be
+// called several times at once, with different sockets.
+func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := newAcceptor(ctx, p, ln)
+	defer context.AfterFunc(ctx, a.interrupt)()
+	serve := p.server.Serve
+	if p.cfg.TLS {
+		serve = func(ln net.Listener) error { return p.server.ServeTLS(ln, "", "") }
+	}
+	err := serve(a)
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Drain stops accepting, waits until every request has ended or ctx ends, then
+// cuts what is left and returns how many that were. When it returns, no
+// goroutine and no descriptor of the Proxy is left. The Proxy cannot serve
+// again.
+func (p *Proxy) Drain(ctx context.Context) (cut int) {
+	// Shutdown closes connections that wait for a request, and tells clients
+	// of the others that there is no next one.
+	err := p.server.Shutdown(ctx)
+	ended := p.requests.drain()
+	if err == nil {
+		select {
+		case <-ended: // tunnels, of which the server knows nothing any more
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	p.cut()
+	if err != nil {
+		cut = p.requests.cut()
+		_ = p.server.Close() // what it would report has just been caused
+		<-ended
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for state, u := range p.upstreams {
+		u.close()
+		delete(p.upstreams, state)
+	}
+	return cut
+}
