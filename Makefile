@@ -21,6 +21,8 @@ WORKLOADS ?=
 PEERS     ?=
 ROUNDS    ?= 5
 QUICK     ?=
+# Where its results go; `OUT=` only prints them.
+OUT       ?= $(if $(WORKLOADS)$(PEERS)$(QUICK),,bench/results)
 
 .PHONY: help
 help: ## list the targets
@@ -64,7 +66,7 @@ bench: ## run the benchmarks; BENCH=regexp and COUNT=n narrow and repeat
 .PHONY: bench-peers
 bench-peers: ## side by side with HAProxy and nginx; WORKLOADS=a,b PEERS=a,b ROUNDS=n QUICK=1
 	./scripts/install-test-packages
-	$(GO) run ./bench/peers -workload '$(WORKLOADS)' -peers '$(PEERS)' -rounds $(ROUNDS) $(if $(QUICK),-quick)
+	$(GO) run ./bench/peers -workload '$(WORKLOADS)' -peers '$(PEERS)' -rounds $(ROUNDS) $(if $(QUICK),-quick) $(if $(OUT),-out $(OUT))
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s)

@@ -69,6 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&b.quick, "quick", false, "a fifth of the operations, to see that it works")
 	flags.StringVar(&b.env.Mintmark, "mintmark", "", "the mintmark to run (default: build this tree's)")
 	flags.StringVar(&b.env.Baseline, "baseline", "", "another mintmark, for the peer \"baseline\"")
+	out := flags.String("out", "", "the directory for the results as JSON, Markdown and charts (default: only print)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	var result report.Result
+	result := report.Result{Machine: machine(ctx, b.env.Mintmark), Quick: b.quick}
 	for i := range chosen {
 		w, err := b.measure(ctx, &chosen[i])
 		if err != nil {
@@ -97,7 +98,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		w.Summary(stdout)
 		result.Workloads = append(result.Workloads, w)
 	}
-	return nil
+	if *out == "" {
+		return nil
+	}
+	return result.Write(*out)
 }
 
 // choose returns the workloads with these names, with these peers; of an empty

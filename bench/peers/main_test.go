@@ -61,3 +61,16 @@ func TestUnknownFlagIsAnError(t *testing.T) {
 		t.Errorf("got %v and %q; want an error and the usage", err, out.String())
 	}
 }
+
+func TestMachineIsKnown(t *testing.T) {
+	t.Parallel()
+	m := machine(t.Context(), "no such binary")
+	if m.CPU == unknown || m.Kernel == unknown || m.Load == unknown || m.Cores < 1 {
+		t.Errorf("got %+v; want processor, kernel and load", m)
+	}
+	for name, v := range m.Versions {
+		if v == unknown || v == "" {
+			t.Errorf("the version of %s is not known", name)
+		}
+	}
+}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/mintmark/mintmark/bench/internal/load"
+	"github.com/mintmark/mintmark/bench/internal/process"
 	"github.com/mintmark/mintmark/bench/internal/proxy"
 	"github.com/mintmark/mintmark/bench/internal/report"
 	"github.com/mintmark/mintmark/bench/internal/stat"
@@ -20,9 +22,9 @@ const (
 	afterwards = 20 * time.Millisecond
 	// warmUp is the part of a run's operations that come before it.
 	warmUp = 8
-	// half is the part of a run's operations, and of the slowest peer's
-	// throughput, at half load.
-	half = 2
+	// half is the part of the slowest peer's throughput that is half load, and
+	// halfOps the part of a run's operations at half load.
+	half, halfOps = 2, 4
 )
 
 // measure runs a workload with each of its peers in turn, round after round.
@@ -32,134 +34,154 @@ func (b *bench) measure(ctx context.Context, w *workload) (report.Workload, erro
 	for _, p := range w.peers {
 		result.Peers = append(result.Peers, report.Peer{Name: string(p), Title: p.Title(), Limit: w.limits[p]})
 	}
-	server, stop, err := w.kind.Serve(ctx)
+	servers, err := w.kind.Serve(ctx)
 	if err != nil {
 		return result, err
 	}
-	defer stop()
+	defer servers.Stop()
 	slowest := math.Inf(1)
 	for _, p := range w.peers {
-		r, err := b.run(ctx, w, p, server, b.ops(w)/half, 0)
+		r, err := b.run(ctx, w, p, servers, load.Phase{Ops: b.ops(w) / half, Rate: w.rate}, 0)
 		if err != nil {
 			return result, err
 		}
 		slowest = min(slowest, r.Throughput)
 	}
-	rate := 0.0
+	halfRate := 0.0
 	if w.half {
-		rate = slowest / half
+		halfRate = slowest / half
 	}
 	for round := range b.rounds {
 		for i, p := range w.peers {
-			r, err := b.run(ctx, w, p, server, b.ops(w), rate)
+			r, err := b.run(ctx, w, p, servers, load.Phase{Ops: b.ops(w), Rate: w.rate}, halfRate)
 			if err != nil {
 				return result, err
 			}
-			b.progress(w, round, p, &r)
+			fmt.Fprintf(b.log, "%-9s round %d  %-18s %s\n", w.name, round+1, p, result.Brief(&r))
 			result.Peers[i].Runs = append(result.Peers[i].Runs, r)
 		}
 	}
 	return result, nil
 }
 
-// run starts a proxy, has clients do a number of operations, and returns what
-// that took. With a rate it goes on at that rate.
-func (b *bench) run(ctx context.Context, w *workload, peer proxy.Peer, server string, ops int, rate float64) (report.Run, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("one run took more than %v", runLimit))
-	defer cancel()
-	listen, err := proxy.FreeAddr(ctx)
-	if err != nil {
-		return report.Run{}, err
+// run starts a proxy, has clients do a phase, and returns what that took. With
+// a rate for half load it goes on at that rate.
+func (b *bench) run(ctx context.Context, w *workload, peer proxy.Peer, servers *load.Servers, phase load.Phase, halfRate float64) (report.Run, error) {
+	site := &proxy.Site{Protocol: w.protocol}
+	for i, addr := range servers.Addrs {
+		site.Servers = append(site.Servers, proxy.Server{Name: "s" + strconv.Itoa(i+1), Addr: addr, Mark: servers.Marks[i]})
 	}
-	p, err := proxy.Start(ctx, &b.env, peer, &proxy.Site{
-		Protocol: w.protocol,
-		Listen:   listen,
-		Servers:  []proxy.Server{{Name: "a", Addr: server, Mark: load.Mark}},
+	var r report.Run
+	err := b.with(ctx, peer, site, w.kind, func(ctx context.Context, p *proxy.Proxy, client load.Client) (err error) {
+		t := trial{workload: w, proxy: p, servers: servers, client: client}
+		if r, err = t.measure(ctx, phase); err == nil && halfRate > 0 {
+			r.Half, err = t.half(ctx, load.Phase{Ops: phase.Ops / halfOps, Rate: halfRate})
+		}
+		return err
 	})
-	if err != nil {
-		return report.Run{}, err
-	}
-	defer p.Stop()
-	client, err := w.kind.Open(ctx, p.Addr)
-	if err != nil {
-		return report.Run{}, fmt.Errorf("%s with %s: %w", w.name, peer, err)
-	}
-	defer client.Close()
-	r, err := under(ctx, w, p, client, ops, rate)
 	if err != nil {
 		return r, fmt.Errorf("%s with %s: %w", w.name, peer, err)
 	}
 	return r, nil
 }
 
-// under measures a proxy under load.
-func under(ctx context.Context, w *workload, p *proxy.Proxy, client load.Client, ops int, rate float64) (report.Run, error) {
-	var r report.Run
-	if _, err := client.Run(ctx, load.Phase{Ops: max(1, ops/warmUp)}); err != nil {
-		return r, err
+// with starts a proxy and clients that connect to it, and stops them when do
+// has returned.
+func (b *bench) with(ctx context.Context, peer proxy.Peer, site *proxy.Site, kind load.Kind, do func(context.Context, *proxy.Proxy, load.Client) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("one run took more than %v", runLimit))
+	defer cancel()
+	var err error
+	if site.Listen, err = process.FreeAddr(ctx); err != nil {
+		return err
 	}
-	time.Sleep(w.settle)
-	before, err := p.Memory()
+	p, err := proxy.Start(ctx, &b.env, peer, site)
+	if err != nil {
+		return err
+	}
+	defer p.Stop()
+	client, err := kind.Open(ctx, p.Addr)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return do(ctx, p, client)
+}
+
+// A trial is one proxy under load.
+type trial struct {
+	workload *workload
+	proxy    *proxy.Proxy
+	servers  *load.Servers
+	client   load.Client
+}
+
+// measure warms the proxy up and measures a phase.
+func (t *trial) measure(ctx context.Context, phase load.Phase) (report.Run, error) {
+	warm := phase
+	warm.Ops = max(1, phase.Ops/warmUp)
+	if _, err := t.client.Run(ctx, warm); err != nil {
+		return report.Run{}, err
+	}
+	time.Sleep(t.workload.settle)
+	before, err := t.proxy.Memory()
+	if err != nil {
+		return report.Run{}, err
+	}
+	r, err := t.phase(ctx, phase)
 	if err != nil {
 		return r, err
 	}
-	sample, cpu, err := spent(ctx, p, client, load.Phase{Ops: ops})
-	if err != nil {
-		return r, err
-	}
-	time.Sleep(w.settle)
-	after, err := p.Memory()
-	if err != nil {
-		return r, err
-	}
-	r = report.Run{
-		Cost:       cpu,
-		Throughput: float64(sample.Ops) / sample.Elapsed.Seconds(),
-		P50:        float64(stat.Percentile(sample.Latencies, 50)),
-		P99:        float64(stat.Percentile(sample.Latencies, 99)),
-		Peak:       after.Peak,
-		Share:      after.Share,
-		Lost:       sample.Lost,
-		Resumed:    sample.Resumed,
-	}
-	if w.measure == report.Memory {
-		r.Cost = float64(after.Share-before.Share) / float64(sample.Ops)
-	}
-	if rate > 0 {
-		r.Half, err = atRate(ctx, p, client, load.Phase{Ops: ops / half / half, Rate: rate})
+	time.Sleep(t.workload.settle)
+	after, err := t.proxy.Memory()
+	r.Peak, r.Share = after.Peak, after.Share
+	switch t.workload.measure {
+	case report.Memory:
+		r.Cost = float64(after.Share-before.Share) / float64(phase.Ops)
+	case report.Total:
+		r.Cost += r.Servers
+	case report.CPU:
 	}
 	return r, err
 }
 
-// atRate measures a proxy at a given rate.
-func atRate(ctx context.Context, p *proxy.Proxy, client load.Client, phase load.Phase) (*report.Half, error) {
-	sample, cpu, err := spent(ctx, p, client, phase)
-	return &report.Half{
-		Rate: phase.Rate,
-		Cost: cpu,
-		P50:  float64(stat.Percentile(sample.Latencies, 50)),
-		P99:  float64(stat.Percentile(sample.Latencies, 99)),
-		Late: sample.Late,
-	}, err
-}
-
-// spent returns the processor time, in nanoseconds for each operation, that a
-// proxy needs for a phase.
-func spent(ctx context.Context, p *proxy.Proxy, client load.Client, phase load.Phase) (load.Sample, float64, error) {
-	before, err := p.CPU()
-	if err != nil {
-		return load.Sample{}, 0, err
+// phase measures all of a phase but memory.
+func (t *trial) phase(ctx context.Context, phase load.Phase) (report.Run, error) {
+	var r report.Run
+	var before, after [2]time.Duration
+	if err := t.clocks(&before); err != nil {
+		return r, err
 	}
-	sample, err := client.Run(ctx, phase)
+	s, err := t.client.Run(ctx, phase)
 	if err != nil {
-		return sample, 0, err
+		return r, err
 	}
 	time.Sleep(afterwards)
-	after, err := p.CPU()
-	return sample, float64(after-before) / float64(sample.Ops), err
+	if err := t.clocks(&after); err != nil {
+		return r, err
+	}
+	n := float64(s.Ops)
+	return report.Run{
+		Cost:       float64(after[0]-before[0]) / n,
+		Servers:    float64(after[1]-before[1]) / n,
+		Throughput: n / s.Elapsed.Seconds(),
+		P50:        float64(stat.Percentile(s.Latencies, 50)),
+		P99:        float64(stat.Percentile(s.Latencies, 99)),
+		Lost:       float64(s.Lost) / n,
+		Resumed:    float64(s.Resumed) / n,
+		Late:       float64(s.Late) / n,
+	}, nil
 }
 
-// progress tells of one run.
-func (b *bench) progress(w *workload, round int, p proxy.Peer, r *report.Run) {
-	fmt.Fprintf(b.log, "%-9s round %d  %-18s %10.2f  %9.0f/s\n", w.name, round+1, p, r.Cost, r.Throughput)
+// half measures a phase at half load.
+func (t *trial) half(ctx context.Context, phase load.Phase) (*report.Half, error) {
+	r, err := t.phase(ctx, phase)
+	return &report.Half{Rate: phase.Rate, Cost: r.Cost, P50: r.P50, P99: r.P99, Late: r.Late}, err
+}
+
+// clocks reads the processor time of the proxy and of the servers.
+func (t *trial) clocks(used *[2]time.Duration) (err error) {
+	if used[0], err = t.proxy.CPU(); err == nil && t.servers.CPU != nil {
+		used[1], err = t.servers.CPU()
+	}
+	return err
 }

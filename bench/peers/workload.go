@@ -17,6 +17,8 @@ type workload struct {
 	// ops is how many operations a run has: enough that the proxy computes for
 	// about half a second.
 	ops int
+	// rate is in operations per second; 0 is as fast as the clients can.
+	rate float64
 	// half has each run go on at half of what the slowest peer can do.
 	half bool
 	// settle is how long to wait after the operations until memory is read.
@@ -39,6 +41,14 @@ func workloads() []workload {
 			name: "short", title: "short TLS connections: a browser's hello, 512 bytes back, the end", unit: "connection",
 			measure: report.CPU, protocol: proxy.TLS, kind: load.Short{}, ops: 10_000, half: true, peers: three,
 			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.95, proxy.NGINX: 0.85},
+		},
+		{
+			name: "resume", title: "short TLS connections that resume at an nginx: handshake, request, 512 bytes", unit: "connection",
+			measure: report.CPU, protocol: proxy.TLS, kind: load.Resume{Servers: 1}, ops: 2_000, peers: three,
+		},
+		{
+			name: "return", title: "clients that come back to three nginx, each with ticket keys of its own", unit: "connection",
+			measure: report.Total, protocol: proxy.TLS, kind: load.Resume{Servers: 3}, ops: 2_000, peers: three,
 		},
 		{
 			name: "pingpong", title: "100 bytes to and fro, on 64 open connections", unit: "round trip",

@@ -21,10 +21,22 @@ const (
 
 // A Kind is one sort of traffic.
 type Kind interface {
-	// Serve starts the server, until stop is called.
-	Serve(ctx context.Context) (addr string, stop func(), err error)
-	// Open makes clients that reach the server through addr.
+	// Serve starts the servers.
+	Serve(ctx context.Context) (*Servers, error)
+	// Open makes clients that reach the servers through addr.
 	Open(ctx context.Context, addr string) (Client, error)
+}
+
+// Servers are what clients reach through a proxy.
+type Servers struct {
+	Addrs []string
+	// Marks are what the IDs that they mint begin with, in the same order.
+	Marks []string
+	// Stop ends them.
+	Stop func()
+	// CPU returns the processor time that they have used; it is nil for servers
+	// in this program.
+	CPU func() (time.Duration, error)
 }
 
 // A Client is one or more clients, made ready to work.

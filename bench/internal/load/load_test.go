@@ -22,12 +22,12 @@ func TestKindsWorkWithoutProxy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const ops = 40
-			addr, stop, err := kind.Serve(t.Context())
+			servers, err := kind.Serve(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer stop()
-			c, err := kind.Open(t.Context(), addr)
+			defer servers.Stop()
+			c, err := kind.Open(t.Context(), servers.Addrs[0])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,12 +45,12 @@ func TestKindsWorkWithoutProxy(t *testing.T) {
 
 func TestRateIsKept(t *testing.T) {
 	t.Parallel()
-	addr, stop, err := load.Short{}.Serve(t.Context())
+	servers, err := load.Short{}.Serve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
-	c, err := load.Short{}.Open(t.Context(), addr)
+	defer servers.Stop()
+	c, err := load.Short{}.Open(t.Context(), servers.Addrs[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,12 +67,12 @@ func TestRateIsKept(t *testing.T) {
 // A fault of the proxy is an error, not a measurement.
 func TestFaultEndsThePhase(t *testing.T) {
 	t.Parallel()
-	addr, stop, err := load.Sessions{Count: 1, Marks: 1}.Serve(t.Context()) // answers something else
+	servers, err := load.Sessions{Count: 1, Marks: 1}.Serve(t.Context()) // answers something else
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
-	c, err := load.Short{}.Open(t.Context(), addr)
+	defer servers.Stop()
+	c, err := load.Short{}.Open(t.Context(), servers.Addrs[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// serve calls handle for each connection, in a goroutine of its own, until
-// stop is called; stop returns when all have ended.
-func serve(ctx context.Context, handle func(*net.TCPConn) error) (addr string, stop func(), err error) {
+// serve calls handle for each connection, in a goroutine of its own. Stop
+// returns when all have ended.
+func serve(ctx context.Context, handle func(*net.TCPConn) error) (*Servers, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, fmt.Errorf("starting the server: %w", err)
+		return nil, fmt.Errorf("starting the server: %w", err)
 	}
 	s := &server{ln: ln, handle: handle, open: map[*net.TCPConn]struct{}{}}
 	s.group.Go(s.accept)
-	return ln.Addr().String(), s.stop, nil
+	return &Servers{Addrs: []string{ln.Addr().String()}, Marks: []string{Mark}, Stop: s.stop}, nil
 }
 
 // A server accepts connections and keeps those that are open.

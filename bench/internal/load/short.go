@@ -20,10 +20,10 @@ const shortWorkers = 32
 type Short struct{}
 
 // Serve starts the server.
-func (Short) Serve(ctx context.Context) (addr string, stop func(), err error) {
+func (Short) Serve(ctx context.Context) (*Servers, error) {
 	x, err := browser()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	return serve(ctx, x.accept)
 }
@@ -76,10 +76,10 @@ func (s Sessions) Key(i int) string {
 }
 
 // Serve starts the server.
-func (s Sessions) Serve(ctx context.Context) (addr string, stop func(), err error) {
+func (s Sessions) Serve(ctx context.Context) (*Servers, error) {
 	hello, err := decode(sessionHello)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	return serve(ctx, exchange{hello: hello, answer: make([]byte, answerSize)}.accept)
 }

@@ -16,10 +16,10 @@ type PingPong struct {
 const messageSize = 100
 
 // Serve starts the server.
-func (PingPong) Serve(ctx context.Context) (addr string, stop func(), err error) {
+func (PingPong) Serve(ctx context.Context) (*Servers, error) {
 	x, err := browser()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	return serve(ctx, func(c *net.TCPConn) error {
 		if err := x.accept(c); err != nil {
@@ -62,10 +62,10 @@ const mebibyte = 1 << 20
 const window = 16
 
 // Serve starts the server: it sends a mebibyte for each byte.
-func (Bulk) Serve(ctx context.Context) (addr string, stop func(), err error) {
+func (Bulk) Serve(ctx context.Context) (*Servers, error) {
 	x, err := browser()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	block := make([]byte, mebibyte)
 	return serve(ctx, func(c *net.TCPConn) error {
@@ -127,10 +127,10 @@ func (b Bulk) Open(ctx context.Context, addr string) (Client, error) {
 type Idle struct{}
 
 // Serve starts the server.
-func (Idle) Serve(ctx context.Context) (addr string, stop func(), err error) {
+func (Idle) Serve(ctx context.Context) (*Servers, error) {
 	x, err := browser()
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	return serve(ctx, func(c *net.TCPConn) error {
 		if err := x.accept(c); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mintmark/mintmark/bench/internal/process"
 	"github.com/mintmark/mintmark/bench/internal/proxy"
 )
 
@@ -66,7 +67,7 @@ func TestProductThatDoesNotStart(t *testing.T) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	addr, err := proxy.FreeAddr(t.Context())
+	addr, err := process.FreeAddr(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

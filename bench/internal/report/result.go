@@ -5,12 +5,7 @@
 // at anew without measuring again.
 package report
 
-import (
-	"encoding/json"
-	"os"
-
-	"github.com/mintmark/mintmark/bench/internal/stat"
-)
+import "github.com/mintmark/mintmark/bench/internal/stat"
 
 // A Result is one run of bench.
 type Result struct {
@@ -37,6 +32,8 @@ type Measure string
 const (
 	// CPU is processor time per unit, in nanoseconds.
 	CPU Measure = "cpu"
+	// Total is the processor time of proxy and servers together.
+	Total Measure = "total"
 	// Memory is what the process grew by per unit, in bytes.
 	Memory Measure = "memory"
 )
@@ -70,11 +67,19 @@ type Run struct {
 	P50        float64 `json:"p50,omitempty"`
 	P99        float64 `json:"p99,omitempty"`
 	// Peak is the sum of VmHWM, Share of PSS at the end.
-	Peak    int64 `json:"memory_peak"`
-	Share   int64 `json:"memory_share"`
-	Lost    int   `json:"lost,omitempty"`
-	Resumed int   `json:"resumed,omitempty"`
-	Half    *Half `json:"half_load,omitempty"`
+	Peak  int64 `json:"memory_peak"`
+	Share int64 `json:"memory_share"`
+	// Lost is the part of the operations that had no effect, Resumed the part
+	// whose session the server accepted.
+	Lost    float64 `json:"lost,omitempty"`
+	Resumed float64 `json:"resumed,omitempty"`
+	// Servers is the processor time of the servers per unit, where they are
+	// real ones.
+	Servers float64 `json:"servers,omitempty"`
+	// Late is the part of the operations that began later than their rate
+	// asked for.
+	Late float64 `json:"late,omitempty"`
+	Half *Half   `json:"half_load,omitempty"`
 }
 
 // Half is what a run showed at half load: the same rate for all peers.
@@ -83,7 +88,7 @@ type Half struct {
 	Cost float64 `json:"cost"`
 	P50  float64 `json:"p50"`
 	P99  float64 `json:"p99"`
-	Late int     `json:"late,omitempty"`
+	Late float64 `json:"late,omitempty"`
 }
 
 // values returns a number of each run.
@@ -91,17 +96,6 @@ func (p *Peer) values(of func(*Run) float64) []float64 {
 	all := make([]float64, len(p.Runs))
 	for i := range p.Runs {
 		all[i] = of(&p.Runs[i])
-	}
-	return all
-}
-
-// half returns a number of each run at half load, if there was any.
-func (p *Peer) half(of func(*Half) float64) []float64 {
-	var all []float64
-	for _, r := range p.Runs {
-		if r.Half != nil {
-			all = append(all, of(r.Half))
-		}
 	}
 	return all
 }
@@ -134,13 +128,4 @@ type Point struct {
 	// Extrapolated points were not measured: they are on the line through the
 	// ones that were.
 	Extrapolated bool `json:"extrapolated,omitempty"`
-}
-
-// Write writes the result as JSON.
-func (r *Result) Write(file string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mintmark/mintmark/bench/internal/stat"
 )
@@ -11,61 +12,101 @@ import (
 // Summary writes a workload's table as plain text.
 func (w *Workload) Summary(out io.Writer) {
 	fmt.Fprintf(out, "\n%s: %s; medians of %d runs in turn\n", w.Name, w.Title, len(w.Peers[0].Runs))
-	rows := [][]string{w.head()}
-	for i := range w.Peers {
-		rows = append(rows, w.row(i))
-	}
+	rows := w.table()
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
 	for _, row := range rows {
 		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if i == 0 {
-				cell += pad
+				fmt.Fprint(out, cell, pad)
 			} else {
-				cell = "  " + pad + cell
+				fmt.Fprint(out, "  ", pad, cell)
 			}
-			fmt.Fprint(out, cell)
 		}
 		fmt.Fprintln(out)
 	}
 }
 
-// head returns the titles of a workload's columns.
-func (w *Workload) head() []string {
-	head := []string{"", "CPU per " + w.Unit, w.Unit + "s/s", "p50", "p99", "half load p50", "p99", "peak memory"}
-	if w.Measure == Memory {
-		head = []string{"", "memory per " + w.Unit, "in all"}
-	}
-	return append(head, "ratio to it", "spread", "limit")
+// Brief returns what is worth knowing of one run while others run.
+func (w *Workload) Brief(r *Run) string {
+	return fmt.Sprintf("%9s per %s  %9s/s", w.cost(r.Cost), w.Unit, count(r.Throughput))
 }
 
-// row returns the cells of one peer.
-func (w *Workload) row(i int) []string {
-	p := &w.Peers[i]
-	of := func(f func(*Run) float64) float64 { return stat.Of(p.values(f)).Median }
-	row := []string{p.Title, w.cost(stat.Of(p.Costs()).Median)}
+// A column is one number of each run, of which a table shows the median.
+type column struct {
+	title string
+	of    func(*Run) float64
+	show  func(float64) string
+}
+
+// columns returns the columns of a workload's table. A column that has nothing
+// for any peer is left out of the table.
+func (w *Workload) columns() []column {
 	if w.Measure == Memory {
-		row = append(row, size(of(func(r *Run) float64 { return float64(r.Share) })))
-	} else {
-		row = append(row,
-			count(of(func(r *Run) float64 { return r.Throughput })),
-			duration(of(func(r *Run) float64 { return r.P50 })),
-			duration(of(func(r *Run) float64 { return r.P99 })),
-			duration(stat.Of(p.half(func(h *Half) float64 { return h.P50 })).Median),
-			duration(stat.Of(p.half(func(h *Half) float64 { return h.P99 })).Median),
-			size(of(func(r *Run) float64 { return float64(r.Peak) })),
-		)
+		return []column{
+			{"memory per " + w.Unit, func(r *Run) float64 { return r.Cost }, size},
+			{"in all", func(r *Run) float64 { return float64(r.Share) }, size},
+		}
 	}
-	if i == 0 {
-		return append(row, "", "", "")
+	half := func(of func(*Half) float64) func(*Run) float64 {
+		return func(r *Run) float64 {
+			if r.Half == nil {
+				return 0
+			}
+			return of(r.Half)
+		}
 	}
-	ratio := w.Ratio(i)
-	return append(row, fmt.Sprintf("%.2f", ratio.Median), fmt.Sprintf("%.2f–%.2f", ratio.Min, ratio.Max), limit(ratio, p.Limit))
+	first := "CPU per "
+	if w.Measure == Total {
+		first = "CPU of proxy and servers per "
+	}
+	return []column{
+		{first + w.Unit, func(r *Run) float64 { return r.Cost }, duration},
+		{"resumed", func(r *Run) float64 { return r.Resumed }, percent},
+		{"lost", func(r *Run) float64 { return r.Lost }, percent},
+		{w.Unit + "s/s", func(r *Run) float64 { return r.Throughput }, count},
+		{"p50", func(r *Run) float64 { return r.P50 }, duration},
+		{"p99", func(r *Run) float64 { return r.P99 }, duration},
+		{"half load: CPU", half(func(h *Half) float64 { return h.Cost }), duration},
+		{"p50", half(func(h *Half) float64 { return h.P50 }), duration},
+		{"p99", half(func(h *Half) float64 { return h.P99 }), duration},
+		{"peak memory", func(r *Run) float64 { return float64(r.Peak) }, size},
+	}
+}
+
+// table returns the cells of a workload's table, with its head.
+func (w *Workload) table() [][]string {
+	rows := make([][]string, len(w.Peers)+1)
+	rows[0] = []string{""}
+	for i := range w.Peers {
+		rows[i+1] = []string{w.Peers[i].Title}
+	}
+	for _, c := range w.columns() {
+		something := false
+		cells := []string{c.title}
+		for i := range w.Peers {
+			v := stat.Of(w.Peers[i].values(c.of)).Median
+			something = something || v != 0
+			cells = append(cells, c.show(v))
+		}
+		if something {
+			for i := range rows {
+				rows[i] = append(rows[i], cells[i])
+			}
+		}
+	}
+	rows[0] = append(rows[0], "ratio", "spread", "limit")
+	rows[1] = append(rows[1], "", "", "")
+	for i := 1; i < len(w.Peers); i++ {
+		r := w.Ratio(i)
+		rows[i+1] = append(rows[i+1], fmt.Sprintf("%.2f", r.Median), fmt.Sprintf("%.2f–%.2f", r.Min, r.Max), limit(r, w.Peers[i].Limit))
+	}
+	return rows
 }
 
 // limit says whether a ratio is within its limit.
@@ -121,6 +162,9 @@ func size(b float64) string {
 		return fmt.Sprintf("%.0f MiB", b/unit/unit)
 	}
 }
+
+// percent returns a part of one for people.
+func percent(v float64) string { return fmt.Sprintf("%.1f %%", 100*v) }
 
 // count returns a number of things with its thousands apart.
 func count(v float64) string {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package proxy
+package process
 
 import (
 	"errors"
@@ -10,7 +10,8 @@ import (
 
 func processTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
 
-func descriptors() (uint64, error) { return 0, errors.ErrUnsupported }
+// Descriptors is for Linux alone.
+func Descriptors() (uint64, error) { return 0, errors.ErrUnsupported }
 
 func ownGroup() *syscall.SysProcAttr { return nil }
 

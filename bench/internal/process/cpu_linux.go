@@ -1,4 +1,4 @@
-package proxy
+package process
 
 import (
 	"fmt"
@@ -23,8 +23,8 @@ func processTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// descriptors returns how many files a process may open.
-func descriptors() (uint64, error) {
+// Descriptors returns how many files a process may open.
+func Descriptors() (uint64, error) {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return 0, fmt.Errorf("reading the limit of descriptors: %w", err)
