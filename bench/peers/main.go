@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	chosen, err := choose(*names, *peers)
+	chosen, grow, err := choose(*names, *peers)
 	if err != nil {
 		return err
 	}
@@ -98,44 +98,54 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		w.Summary(stdout)
 		result.Workloads = append(result.Workloads, w)
 	}
+	if grow {
+		if result.Growth, err = b.growth(ctx); err != nil {
+			return err
+		}
+		summary(stdout, result.Growth)
+	}
 	if *out == "" {
 		return nil
 	}
 	return result.Write(*out)
 }
 
-// choose returns the workloads with these names, with these peers; of an empty
-// list, all.
-func choose(names, peers string) ([]workload, error) {
+// choose returns the workloads with these names, with these peers, and whether
+// growth is among them; of an empty list, all.
+func choose(names, peers string) (chosen []workload, grow bool, err error) {
 	all := workloads()
-	var known []string
+	known := []string{growthName}
 	for _, w := range all {
 		known = append(known, w.name)
 	}
-	chosen := all
-	if names != "" {
-		chosen = nil
+	if names == "" {
+		chosen, grow = all, true
+	} else {
 		for name := range strings.SplitSeq(names, ",") {
-			i := slices.Index(known, name)
-			if i < 0 {
-				return nil, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(known, ", "))
+			switch i := slices.Index(known, name); i {
+			case -1:
+				return nil, false, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(known, ", "))
+			case 0:
+				grow = true
+			default:
+				chosen = append(chosen, all[i-1])
 			}
-			chosen = append(chosen, all[i])
 		}
 	}
-	if peers != "" {
-		var list []proxy.Peer
-		for name := range strings.SplitSeq(peers, ",") {
-			if !slices.Contains(proxy.Peers(), proxy.Peer(name)) {
-				return nil, fmt.Errorf("there is no peer %q; there are %v", name, proxy.Peers())
-			}
-			list = append(list, proxy.Peer(name))
-		}
-		for i := range chosen {
-			chosen[i].peers = list
-		}
+	if peers == "" {
+		return chosen, grow, nil
 	}
-	return chosen, nil
+	var list []proxy.Peer
+	for name := range strings.SplitSeq(peers, ",") {
+		if !slices.Contains(proxy.Peers(), proxy.Peer(name)) {
+			return nil, false, fmt.Errorf("there is no peer %q; there are %v", name, proxy.Peers())
+		}
+		list = append(list, proxy.Peer(name))
+	}
+	for i := range chosen {
+		chosen[i].peers = list
+	}
+	return chosen, grow, nil
 }
 
 // build builds this tree's mintmark.

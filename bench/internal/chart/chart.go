@@ -19,7 +19,7 @@ const (
 	titleSize  = 16
 	textSize   = 12
 	lineHeight = 18
-	headHeight = 56
+	headHeight = 68
 )
 
 // palette returns the colour of the i-th series: ones that also people who do

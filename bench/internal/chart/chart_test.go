@@ -103,7 +103,7 @@ func TestLines(t *testing.T) {
 			if e.attr["fill"] == "#ffffff" {
 				hollow++
 			}
-			if x, y := number(t, e, "cx"), number(t, e, "cy"); x < 90 || x > 560 || y < 56 || y > 316 {
+			if x, y := number(t, e, "cx"), number(t, e, "cy"); x < 90 || x > 560 || y < 68 || y > 328 {
 				t.Errorf("a point at %v, %v; want it inside of the axes", x, y)
 			}
 		}

@@ -3,21 +3,20 @@ package proxy_test
 import (
 	"context"
 	"net"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/mintmark/mintmark/bench/internal/process"
 	"github.com/mintmark/mintmark/bench/internal/proxy"
+	"github.com/mintmark/mintmark/test/lab"
 )
 
 // Each product takes the configuration that is written for it, and serves.
 func TestEveryPeerStarts(t *testing.T) {
 	t.Parallel()
-	binary := filepath.Join(t.TempDir(), "mintmark")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/mintmark/mintmark/cmd/mintmark").CombinedOutput(); err != nil {
-		t.Fatalf("building mintmark: %v\n%s", err, out)
+	binary, err := lab.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	env := &proxy.Env{Mintmark: binary, Baseline: binary, Dir: t.TempDir()}
 	for _, peer := range proxy.Peers() {

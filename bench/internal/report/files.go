@@ -80,7 +80,7 @@ func (r *Result) ratios() *chart.Bars {
 
 // lines is the picture of what grows.
 func (r *Result) lines(of string) *chart.Lines {
-	l := &chart.Lines{Title: "Memory by number of " + of, Subtitle: "PSS of all processes; hollow: extrapolated", X: of, Show: size}
+	l := &chart.Lines{Title: "Memory by number of " + of, Subtitle: "PSS of all processes; hollow: extrapolated", X: of, Show: megabytes}
 	for _, s := range r.of(of) {
 		line := chart.Line{Title: s.Title}
 		for _, p := range s.Points {
@@ -89,4 +89,10 @@ func (r *Result) lines(of string) *chart.Lines {
 		l.Series = append(l.Series, line)
 	}
 	return l
+}
+
+// megabytes returns bytes for an axis whose marks are powers of ten.
+func megabytes(b float64) string {
+	const mega = 1e6
+	return fmt.Sprintf("%.3g MB", b/mega)
 }

@@ -129,3 +129,11 @@ type Point struct {
 	// ones that were.
 	Extrapolated bool `json:"extrapolated,omitempty"`
 }
+
+// Brief returns the point for people.
+func (p *Point) Brief() string {
+	if p.Extrapolated {
+		return size(p.Memory) + ", extrapolated"
+	}
+	return size(p.Memory) + ", " + duration(p.CPU) + " CPU per connection"
+}
