@@ -84,7 +84,7 @@ func Load(path string) (*File, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	f := &File{State: "state"}
-	if err := yaml.UnmarshalWithOptions(text, f, yaml.Strict(), yaml.AllowDuplicateMapKey()); err != nil {
+	if err := yaml.UnmarshalWithOptions(text, f, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, false))
 	}
 	dir := filepath.Dir(path)
