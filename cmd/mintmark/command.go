@@ -40,6 +40,7 @@ func commands() []*command {
 		exportCommand(),
 		auditCommand(),
 		demoCommand(),
+		completionCommand(),
 		versionCommand(),
 	)
 }

@@ -16,7 +16,7 @@ import (
 func explainCommand() *command {
 	return &command{
 		name:     "explain",
-		synopsis: "-c FILE --listener NAME [--field FIELD] VALUE|@FILE|- [--json]",
+		synopsis: "-c FILE --listener NAME | --pool POOL  [--field FIELD] VALUE|@FILE|- [--json]",
 		short:    "say where an ID or a captured hello would go, and why",
 		long: `
 Say where the balancer would send a message with a certain ID, and why: which
@@ -29,6 +29,10 @@ base64url), or, with a --field of text such as cookie, the text itself. @FILE
 reads it from a file and - from standard input; those may also hold the bytes
 themselves, as cut out of a capture. A ClientHello is known by its form, with
 or without its record header; --field says that the value is an ID even so.
+With --pool instead of a file, the control plane is asked whose the ID is: it
+knows the spaces of its pools and where each is in its life, and decides nothing.
+--json then prints the answer of ControlService.Explain.
+
 After -- everything is a value, which helps with base64url that begins with a
 hyphen.
 
@@ -46,6 +50,7 @@ in words, line by line; notes.`,
 		examples: []example{
 			{"the beginning of a ticket, as probe prints it", "mintmark explain -c mintmark.yaml --listener web 4d4d0002c1f0aa317be2205d7f3b0041"},
 			{"the same when its owner is down", "mintmark explain -c mintmark.yaml --listener web --down b 4d4d0002c1f0aa317be2205d7f3b0041"},
+			{"by the control plane's spaces", "mintmark explain --pool web 4d4d0002c1f0aa317be2205d7f3b0041"},
 			{"a hello out of a capture", "mintmark explain -c mintmark.yaml --listener web @hello.bin"},
 		},
 		setup: func(fs *flag.FlagSet) runFunc {
@@ -58,14 +63,19 @@ in words, line by line; notes.`,
 			fs.StringVar(&f.path, "path", "/", "`PATH` of the HTTP request, likewise")
 			fs.StringVar(&f.client, "client", "", "IP `ADDRESS` of the client, for the policy hash")
 			fs.StringVar(&f.down, "down", "", "`SERVERS` that are down, separated by commas")
-			fs.BoolVar(&f.asJSON, "json", false, "print one JSON object")
-			return func(_ context.Context, e *env, operands []string) error {
-				if f.file == "" {
-					return usagef("explain needs a configuration file: -c FILE")
+			pool := fs.String("pool", "", "`POOL` of the control plane to ask, instead of a file")
+			cf := newControlFlags(fs)
+			return func(ctx context.Context, e *env, operands []string) error {
+				if (f.file == "") == (*pool == "") {
+					return usagef("explain needs a configuration file, -c FILE, or a pool of the control plane, --pool POOL")
 				}
 				if len(operands) != 1 {
 					return usagef("explain needs one operand: VALUE, @FILE or -")
 				}
+				if *pool != "" {
+					return explainPool(ctx, e, cf, *pool, operands[0], f.field)
+				}
+				f.asJSON = *cf.json
 				return explain(e, operands[0], f)
 			}
 		},

@@ -79,14 +79,19 @@ func printFlags(w io.Writer, fs *flag.FlagSet) {
 			first = false
 		}
 		value, usage := flag.UnquoteUsage(f)
-		name := "--" + f.Name
-		if len(f.Name) == 1 {
-			name = "-" + f.Name
-		}
+		name := flagName(f)
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
 			usage += fmt.Sprintf(" (default %s)", f.DefValue)
 		}
 		fmt.Fprintf(tw, "  %s\t%s\n", strings.TrimSpace(name+" "+value), usage)
 	})
 	_ = tw.Flush()
+}
+
+// flagName is a flag as it is written.
+func flagName(f *flag.Flag) string {
+	if len(f.Name) == 1 {
+		return "-" + f.Name
+	}
+	return "--" + f.Name
 }
