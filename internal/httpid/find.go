@@ -110,10 +110,23 @@ func mcpCoded(value string) (string, bool) {
 	return value[len(prefix) : len(value)-len(suffix)], true
 }
 
+// findQuery goes through the parameters, which end with "&". To some servers
+// they end with ";" too, so what stands between those counts as well.
 func (s *Source) findQuery(query string, at int, v *Values) error {
+	if err := s.findParameters(query, "&", at, v); err != nil || strings.IndexByte(query, ';') < 0 {
+		return err
+	}
+	return s.findParameters(query, "&;", at, v)
+}
+
+func (s *Source) findParameters(query, separators string, at int, v *Values) error {
 	for len(query) > 0 {
-		var pair string
-		pair, query, _ = strings.Cut(query, "&")
+		pair := query
+		if i := strings.IndexAny(query, separators); i >= 0 {
+			pair, query = query[:i], query[i+1:]
+		} else {
+			query = ""
+		}
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || !equalEscaped(name, s.config.Name, true) {
 			continue
@@ -177,15 +190,22 @@ func (s *Source) Mask(path, query string) (maskedPath, maskedQuery string) {
 		}
 	case Query:
 		var b strings.Builder
-		for i, pair := range strings.Split(query, "&") {
-			if i > 0 {
-				b.WriteByte('&')
+		for len(query) > 0 {
+			end := strings.IndexAny(query, "&;") // as findQuery reads them
+			if end < 0 {
+				end = len(query)
 			}
-			name, _, ok := strings.Cut(pair, "=")
+			name, _, ok := strings.Cut(query[:end], "=")
 			if ok && equalEscaped(name, s.config.Name, true) {
-				pair = name + "=" + masked
+				b.WriteString(name + "=" + masked)
+			} else {
+				b.WriteString(query[:end])
 			}
-			b.WriteString(pair)
+			if end < len(query) {
+				b.WriteByte(query[end])
+				end++
+			}
+			query = query[end:]
 		}
 		query = b.String()
 	default:

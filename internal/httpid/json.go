@@ -3,6 +3,7 @@ package httpid
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -11,9 +12,15 @@ import (
 // alone keeps nothing but this many bits.
 const maxDepth = 1024
 
-// ErrNotJSON is a body that is not one JSON object, or nested deeper than is
-// followed. It has no ID.
-var ErrNotJSON = errors.New("httpid: the body is not a JSON object")
+// Errors of a body.
+var (
+	// ErrNotJSON is a body that does not begin as a JSON object. It has no ID.
+	ErrNotJSON = errors.New("httpid: the body is not a JSON object")
+	// ErrMalformed is a body that begins as a JSON object and is not one, or is
+	// nested deeper than is followed. It is an ErrNotJSON too. A reader that looks less closely could
+	// find an ID in it.
+	ErrMalformed = fmt.Errorf("%w, although it begins as one", ErrNotJSON)
+)
 
 // FindJSON adds the string that the JSON object body has for s at its top
 // level. The whole of body is read, because a key may come twice, and readers
@@ -62,12 +69,12 @@ func (p *jsonReader) member(key string) (value []byte, isString, found bool, err
 		name, ok := p.str()
 		p.space()
 		if !ok || !p.take(':') {
-			return nil, false, false, ErrNotJSON
+			return nil, false, false, ErrMalformed
 		}
 		p.space()
 		got, str, ok := p.value()
 		if !ok {
-			return nil, false, false, ErrNotJSON
+			return nil, false, false, ErrMalformed
 		}
 		if equalUnescaped(name, key) {
 			if found && (str != isString || !sameValue(got, value, str)) {
@@ -80,12 +87,12 @@ func (p *jsonReader) member(key string) (value []byte, isString, found bool, err
 			break
 		}
 		if !p.take(',') {
-			return nil, false, false, ErrNotJSON
+			return nil, false, false, ErrMalformed
 		}
 	}
 	p.space()
 	if len(p.b) > 0 {
-		return nil, false, false, ErrNotJSON
+		return nil, false, false, ErrMalformed
 	}
 	return value, isString, found, nil
 }

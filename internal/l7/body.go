@@ -79,8 +79,11 @@ func (x *exchange) hold(limit int64) route.Cause {
 
 // bodyCause says why a body could not be read.
 func (x *exchange) bodyCause(err error) route.Cause {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return CauseIdle
+	case malformed(err):
+		return CauseBadBody
 	}
 	return CauseClientClosed
 }
@@ -121,6 +124,12 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	b.read += int64(n)
 	if most := b.x.settings.MaxBody; most > 0 && b.read > most {
 		return 0, errBodyTooLarge
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		b.x.cleanTrailer() // it is complete now
+	case malformed(err):
+		b.x.broken = err
 	}
 	return n, err
 }

@@ -37,6 +37,7 @@ type exchange struct {
 
 	server route.ServerName // of the last server that was chosen
 	cause  route.Cause      // why refused, or decision.Cause
+	broken error            // why the body cannot be read; nil: it can
 	status int              // of the response; 0: none yet
 	sent   int64            // bytes of the response's body
 }
@@ -106,12 +107,10 @@ func (x *exchange) serve() {
 // check returns why a request is refused before anything is decided.
 func (x *exchange) check() route.Cause {
 	r, st := x.request, x.settings
+	if cause := x.ambiguous(); cause != "" {
+		return cause
+	}
 	switch {
-	case r.Method == http.MethodConnect && r.Header.Get(":protocol") == "":
-		// A forward proxy connects to where the client says. This is none.
-		return CauseMethod
-	case r.URL.Path != "" && r.URL.Path[0] != '/' && r.URL.Path != "*":
-		return CauseBadPath
 	case st.byPath && route.DotSegments(r.URL.Path):
 		// What decides must mean the same to the server.
 		return CauseBadPath

@@ -54,6 +54,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	// As it came: servers may sign it, and IDs may be in it.
 	p.Out.URL.RawQuery = p.In.URL.RawQuery
 	// The values come when the body has ended; the map must be the same.
+	x.cleanTrailer()
 	p.Out.Trailer = p.In.Trailer
 	x.setForwarded(p.Out.Header)
 	x.setBody(p.Out)
@@ -146,6 +147,8 @@ func (x *exchange) failed(_ http.ResponseWriter, r *http.Request, err error) {
 		cause = CauseResponseTimeout
 	case errors.Is(err, errBodyTooLarge):
 		cause = CauseBodyTooLarge
+	case x.broken != nil:
+		cause = CauseBadBody
 	case r.Context().Err() != nil:
 		cause = CauseClientClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -59,6 +59,8 @@ func (x *exchange) findIDs() route.Cause {
 			return CauseConflictingIDs
 		case errors.Is(err, httpid.ErrTooMany):
 			return CauseTooManyIDs
+		case errors.Is(err, httpid.ErrMalformed):
+			return CauseBadBody
 		default:
 			// What is no JSON has no ID.
 		}

@@ -102,6 +102,9 @@ const (
 	// maxStreams is how many requests of one HTTP/2 connection are in progress
 	// at a time.
 	maxStreams = 100
+	// maxFrame is the largest frame of HTTP/2, the least that may be announced:
+	// a larger one only has to be kept.
+	maxFrame = 16 << 10
 	// streamWindow is how many bytes of a request's body are kept that its
 	// server does not take. All streams of a connection together may fill
 	// theirs, so that one that stalls does not stall the others.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -77,8 +78,11 @@ func (p *Proxy) newServer() *http.Server {
 		ReadHeaderTimeout: p.cfg.HelloTimeout,
 		IdleTimeout:       p.cfg.IdleTimeout,
 		MaxHeaderBytes:    MaxHeader,
+		// OPTIONS * asks the server, not the balancer.
+		DisableGeneralOptionsHandler: true,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
+			MaxReadFrameSize:              maxFrame,
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: maxStreams * streamWindow,
 		},
@@ -95,12 +99,13 @@ func (p *Proxy) newServer() *http.Server {
 // settings are Settings made ready for use.
 type settings struct {
 	Settings
-	tls     *tls.Config
-	pools   map[*route.Pool]*metrics.Pool
-	watched map[*route.Pool]bool
-	json    bool // the access log wants JSON
-	byPath  bool // the path decides, as a route or as an ID
-	secret  bool // the query or path may have an ID, which is not logged
+	tls      *tls.Config
+	pools    map[*route.Pool]*metrics.Pool
+	watched  map[*route.Pool]bool
+	json     bool // the access log wants JSON
+	byPath   bool // the path decides, as a route or as an ID
+	byHeader bool // a header other than Cookie may have the ID
+	secret   bool // the query or path may have an ID, which is not logged
 }
 
 // Update swaps the settings. Requests in progress keep those that they began
@@ -131,6 +136,7 @@ func newSettings(from *Settings, m *metrics.Listener) *settings {
 	}
 	for _, id := range s.IDs {
 		s.byPath = s.byPath || fieldOf(id.Source) == fieldPath
+		s.byHeader = s.byHeader || fieldOf(id.Source) == idspace.FieldHeader
 		s.secret = s.secret || fieldOf(id.Source) == fieldPath || fieldOf(id.Source) == fieldQuery
 	}
 	add := func(pool *route.Pool) {

@@ -20,6 +20,11 @@ const (
 	CauseMethod route.Cause = "method"
 	// CauseBadPath: the path has dot segments where the path decides.
 	CauseBadPath route.Cause = "bad_path"
+	// CauseBadHost: the host has what no host has.
+	CauseBadHost route.Cause = "bad_host"
+	// CauseBadBody: the body is not chunked as it says, or has not the length
+	// that it says, or is JSON that ends in the middle.
+	CauseBadBody route.Cause = "bad_body"
 	// CauseConflictingIDs: a header or JSON key is there twice, with different
 	// values.
 	CauseConflictingIDs route.Cause = "conflicting_ids"
@@ -60,7 +65,7 @@ const statusClientClosed = 499
 // statusOf returns the status of the response for a cause.
 func statusOf(cause route.Cause) int {
 	switch cause {
-	case CauseBadPath, CauseConflictingIDs, CauseTooManyIDs, CauseHopByHopID, route.CauseTwoOwners:
+	case CauseBadPath, CauseBadHost, CauseBadBody, CauseConflictingIDs, CauseTooManyIDs, CauseHopByHopID, route.CauseTwoOwners:
 		return http.StatusBadRequest
 	case route.CauseUnknownID, route.CauseNoID:
 		return http.StatusForbidden
@@ -92,11 +97,14 @@ func (x *exchange) refuse(cause route.Cause) {
 		return
 	}
 	x.status = statusOf(cause)
-	if x.status == statusClientClosed {
-		return
-	}
 	h := x.writer.Header()
 	clear(h)
+	if x.status == statusClientClosed {
+		// It may hear us all the same, when it has closed one direction only;
+		// without this net/http would say 200.
+		x.writer.WriteHeader(http.StatusBadRequest)
+		return
+	}
 	if x.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(x.retryAfter()))
 	}
