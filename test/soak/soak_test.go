@@ -122,9 +122,10 @@ func TestSoak(t *testing.T) {
 	defer cancel()
 	var seen count
 	var wg sync.WaitGroup
-	for range clients {
+	for i := range clients {
+		version := []uint16{tls.VersionTLS13, tls.VersionTLS12}[i%2]
 		wg.Go(func() {
-			client, known := lab.NewGoClient(cert, tls.VersionTLS13), false
+			client, known := lab.NewGoClient(cert, version), false
 			for ctx.Err() == nil {
 				seen.visit(client, s.replicas[rand.IntN(replicas)], &known)
 			}
@@ -140,7 +141,7 @@ func TestSoak(t *testing.T) {
 		}
 		t.Error(f)
 	}
-	t.Logf("%v, %d clients, %d replicas, 3 nginx: %d connections, %d resumed, %d interrupted by %d kills, %d reloads, %d drains, %d faults",
+	t.Logf("%v, %d clients with TLS 1.3 and 1.2, %d replicas, 3 nginx: %d connections, %d resumed, %d interrupted by %d kills, %d reloads, %d drains, %d faults",
 		*duration, clients, replicas, seen.connections.Load(), seen.resumed.Load(), seen.interrupted.Load(),
 		kills, reloads, drains, len(seen.faults))
 	for i, r := range s.replicas {
