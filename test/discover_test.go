@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -87,9 +89,12 @@ func TestStockServersNeedNoConfiguration(t *testing.T) {
 					routed.clients = append(routed.clients, lab.NewOpenSSLClient(t, cert, v.flag))
 					control.clients = append(control.clients, lab.NewOpenSSLClient(t, cert, v.flag))
 				}
-				// Shuffled with a fixed seed, or round robin would keep in step
-				// with the clients and find every server, or none.
-				shuffle := rand.New(rand.NewPCG(1, 2))
+				// Shuffled, or round robin would keep in step with the clients and
+				// find every server, or none. With a fixed seed, another one for
+				// each kind, so that they do not all show the same luck.
+				seed := fnv.New64()
+				_, _ = io.WriteString(seed, product.name+v.name)
+				shuffle := rand.New(rand.NewPCG(seed.Sum64(), 0))
 				for round := range rounds + 1 {
 					for _, i := range shuffle.Perm(clients) {
 						routed.visit(t, i, balancer, v.name, round == 0)
@@ -98,13 +103,13 @@ func TestStockServersNeedNoConfiguration(t *testing.T) {
 						control.visit(t, i, balancer, v.name, round == 0)
 					}
 				}
-				t.Logf("%s: %d of %d resumed, by round robin %d of %d", v.name,
+				t.Logf("%s, %s: %d of %d resumed, by round robin %d of %d", product.name, v.name,
 					routed.resumed, routed.attempts, control.resumed, control.attempts)
 				if routed.resumed < 58 {
 					t.Errorf("%s: %d of %d sessions came home; want at least 58; declined:\n%s", v.name,
 						routed.resumed, routed.attempts, strings.Join(routed.declined, "\n"))
 				}
-				if share := float64(control.resumed) / float64(control.attempts); share < 0.1 || share > 0.6 {
+				if share := float64(control.resumed) / float64(control.attempts); share < 0.15 || share > 0.55 {
 					t.Errorf("%s: round robin found %d of %d; want about one in three, or this test shows nothing", v.name,
 						control.resumed, control.attempts)
 				}

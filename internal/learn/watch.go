@@ -116,11 +116,12 @@ func (w *Watch) Watches(p *route.Pool) bool {
 }
 
 // Resumed hears whether a server accepted the session that was offered to it.
-// One that declines what its own mark brought there may have a new name.
+// One that declines what its own mark brought there may have a new name, or
+// mint what it should not; where nothing is probed, nobody heeds the kick.
 func (w *Watch) Resumed(s *route.Server, by route.RoutedBy, field idspace.Field, id []byte, accepted bool) {
 	p := s.Pool.Config
 	if !accepted {
-		if w.names != nil && p.Discovered && by == route.ByMint {
+		if w.names != nil && by == route.ByMint {
 			w.names.Kick(p.Name, s.Config.Name)
 		}
 		return

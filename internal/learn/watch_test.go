@@ -201,6 +201,14 @@ func TestResumedTeachesNames(t *testing.T) {
 	if fmt.Sprint(got.kicks) != "[a]" || fmt.Sprint(got.accepted) != "[a:new-name]" {
 		t.Errorf("got %+v", got)
 	}
+	// In a pool with spaces of its own, a probe shows who mints what it should
+	// not; names are not learned there.
+	configured := poolOf(t, 0, nil).Server("b")
+	w.Resumed(configured, route.ByMint, idspace.FieldPSK, nil, false)
+	w.Resumed(configured, route.ByBalance, idspace.FieldPSK, []byte("new-name"), true)
+	if fmt.Sprint(got.kicks) != "[a b]" || fmt.Sprint(got.accepted) != "[a:new-name]" {
+		t.Errorf("of a configured pool: got %+v", got)
+	}
 }
 
 func TestMintedTeachesTheList(t *testing.T) {
