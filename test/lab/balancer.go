@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,8 +23,15 @@ func Build(dir string) (string, error) {
 	if raceEnabled {
 		args = append(args, "-race")
 	}
-	args = append(args, "github.com/mintmark/mintmark/cmd/mintmark")
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+	args = append(args, "./cmd/mintmark")
+	// In the module's own directory: tests are in other modules, too.
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/mintmark/mintmark").Output()
+	if err != nil {
+		return "", fmt.Errorf("looking for the module: %w", err)
+	}
+	build := exec.Command("go", args...)
+	build.Dir = strings.TrimSpace(string(root))
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building mintmark: %w\n%s", err, out)
 	}
 	return binary, nil

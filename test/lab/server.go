@@ -167,6 +167,23 @@ func StartStockOpenSSL(tb testing.TB, cert *Cert, name string, args ...string) *
 	return s
 }
 
+// StartOpenSSLDTLS runs `openssl s_server` for DTLS, which answers hellos and
+// logs what clients send. More arguments say which versions.
+func StartOpenSSLDTLS(tb testing.TB, cert *Cert, args ...string) *Server {
+	tb.Helper()
+	addr := FreeAddr(tb)
+	args = append([]string{"s_server", "-accept", addr, "-cert", cert.CertFile, "-key", cert.KeyFile}, args...)
+	s := &Server{Name: "openssl", Addr: addr}
+	cmd := exec.Command(program(tb, "openssl"), args...)
+	// It would end with its input.
+	if _, err := cmd.StdinPipe(); err != nil {
+		tb.Fatalf("lab: %v", err)
+	}
+	s.Process = start(tb, "openssl-dtls", cmd)
+	Eventually(tb, startLimit, "openssl listens on "+addr, func() bool { return strings.Contains(s.Log(), "ACCEPT") })
+	return s
+}
+
 // StartNode runs an HTTPS server of Node.js with nothing but a certificate. It
 // answers with its name.
 func StartNode(tb testing.TB, cert *Cert, name string) *Server {
