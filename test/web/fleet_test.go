@@ -32,6 +32,9 @@ var names = []string{"a", "b", "c"}
 type fleet struct {
 	replicas        []*lab.Balancer
 	routed, control []string // addresses, one for each replica
+
+	mu     sync.Mutex
+	fronts []*front // all that reach the replicas
 }
 
 // startFleet runs the balancers. ids are those of both listeners, scheme is
@@ -78,10 +81,22 @@ func (f *fleet) rounds(t *testing.T, n int, visit func(round int)) {
 		switch round {
 		case n / 3:
 			f.replicas[0].Kill()
+			f.forget()
 		case 2 * n / 3:
 			f.replicas[0].Start()
 		}
 		visit(round)
+	}
+}
+
+// forget closes the connections that wait for a request, as somebody has who
+// was told of their end. A request that meets the end on its way is lost with
+// any balancer, and says nothing about sessions.
+func (f *fleet) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fr := range f.fronts {
+		fr.transport.CloseIdleConnections()
 	}
 }
 
@@ -186,12 +201,17 @@ type front struct {
 	transport *http.Transport
 }
 
-func newFront(t *testing.T, addrs []string, first int) *front {
+// front returns a front of its own for a client: addrs are f.routed or
+// f.control, and first is where it begins.
+func (f *fleet) front(t *testing.T, addrs []string, first int) *front {
 	t.Helper()
-	f := &front{addrs: addrs, transport: &http.Transport{}}
-	f.next.Store(uint32(first)) //nolint:gosec // small
-	t.Cleanup(f.transport.CloseIdleConnections)
-	return f
+	fr := &front{addrs: addrs, transport: &http.Transport{}}
+	fr.next.Store(uint32(first)) //nolint:gosec // small
+	t.Cleanup(fr.transport.CloseIdleConnections)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fronts = append(f.fronts, fr)
+	return fr
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -58,7 +58,7 @@ func startToolServer(t *testing.T, client *mint.Client) (*toolServer, string) {
 }
 
 // connect opens a session through the balancers.
-func connect(t *testing.T, addrs []string, i int) (*mcp.ClientSession, error) {
+func (f *fleet) connect(t *testing.T, addrs []string, i int) (*mcp.ClientSession, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), callLimit)
 	defer cancel()
@@ -66,7 +66,7 @@ func connect(t *testing.T, addrs []string, i int) (*mcp.ClientSession, error) {
 	// A server on a loopback address answers to no other Host than localhost.
 	return client.Connect(ctx, &mcp.StreamableClientTransport{
 		Endpoint:   "http://localhost/mcp",
-		HTTPClient: &http.Client{Transport: newFront(t, addrs, i)},
+		HTTPClient: &http.Client{Transport: f.front(t, addrs, i)},
 	}, nil)
 }
 
@@ -116,7 +116,7 @@ func TestMCP(t *testing.T) {
 	f.rounds(t, calls, func(round int) {
 		each(clients, func(i int) {
 			if round == 0 {
-				s, err := connect(t, f.routed, i)
+				s, err := f.connect(t, f.routed, i)
 				if err != nil {
 					t.Errorf("client %d: connecting: %v", i, err)
 					return
@@ -150,7 +150,7 @@ func TestMCP(t *testing.T) {
 	// Without the rule, a client is lost before its first call.
 	var lost atomic.Int64
 	each(clients, func(i int) {
-		s, err := connect(t, f.control, i)
+		s, err := f.connect(t, f.control, i)
 		if err != nil {
 			lost.Add(1)
 			return

@@ -155,7 +155,7 @@ func TestChainedResponses(t *testing.T) {
 	start := func(addrs []string) []*conversation {
 		all := make([]*conversation, conversations)
 		for i := range all {
-			all[i] = &conversation{client: &http.Client{Transport: newFront(t, addrs, i)}}
+			all[i] = &conversation{client: &http.Client{Transport: f.front(t, addrs, i)}}
 		}
 		return all
 	}

@@ -35,7 +35,7 @@ func TestSCS(t *testing.T) {
 	f := startFleet(t, "[{cookie: session}]", scheme, nodes)
 	shoppers := make([]*shopper, clients)
 	for i := range shoppers {
-		shoppers[i] = newShopper(t, f.routed, i)
+		shoppers[i] = f.newShopper(t, f.routed, i)
 	}
 	f.rounds(t, visits, func(round int) {
 		each(clients, func(i int) {
@@ -46,7 +46,7 @@ func TestSCS(t *testing.T) {
 	})
 	var lost atomic.Int64
 	each(clients, func(i int) {
-		s := newShopper(t, f.control, i)
+		s := f.newShopper(t, f.control, i)
 		for range visits {
 			if _, err := s.visit("/count"); err != nil {
 				lost.Add(1)

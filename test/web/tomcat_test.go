@@ -18,13 +18,13 @@ type shopper struct {
 	counts map[string]int // by path, what the server should have counted
 }
 
-func newShopper(t *testing.T, addrs []string, i int) *shopper {
+func (f *fleet) newShopper(t *testing.T, addrs []string, i int) *shopper {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shopper{&http.Client{Transport: newFront(t, addrs, i), Jar: jar}, map[string]int{}}
+	return &shopper{&http.Client{Transport: f.front(t, addrs, i), Jar: jar}, map[string]int{}}
 }
 
 // visit asks for a page that answers with a name and the number of visits.
@@ -70,7 +70,7 @@ func TestTomcat(t *testing.T) {
 	var mu sync.Mutex
 	shoppers := make([]*shopper, clients)
 	for i := range shoppers {
-		shoppers[i] = newShopper(t, f.routed, i)
+		shoppers[i] = f.newShopper(t, f.routed, i)
 	}
 	f.rounds(t, visits, func(round int) {
 		each(clients, func(i int) {
@@ -96,7 +96,7 @@ func TestTomcat(t *testing.T) {
 
 	var lost atomic.Int64
 	each(clients, func(i int) {
-		s := newShopper(t, f.control, i)
+		s := f.newShopper(t, f.control, i)
 		for range visits {
 			if _, err := s.visit(paths[0]); err != nil {
 				lost.Add(1)
