@@ -80,4 +80,4 @@ soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and 
 
 .PHONY: clean
 clean: ## remove what the targets above built
-	rm -rf bin
+	rm -rf bin test/web/node/node_modules
