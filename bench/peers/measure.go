@@ -166,7 +166,7 @@ func (t *trial) phase(ctx context.Context, phase load.Phase) (report.Run, error)
 		Throughput: n / s.Elapsed.Seconds(),
 		P50:        float64(stat.Percentile(s.Latencies, 50)),
 		P99:        float64(stat.Percentile(s.Latencies, 99)),
-		Lost:       float64(s.Lost) / n,
+		Lost:       float64(s.Lost) / float64(s.Ops+s.Lost),
 		Resumed:    float64(s.Resumed) / n,
 		Late:       float64(s.Late) / n,
 	}, nil

@@ -34,6 +34,7 @@ func workloads() []workload {
 		pingPongConns = 64
 		bulkConns     = 4
 		idleConns     = 4000
+		flows         = 8
 	)
 	three := []proxy.Peer{proxy.Mintmark, proxy.HAProxy, proxy.NGINX}
 	return []workload{
@@ -65,6 +66,20 @@ func workloads() []workload {
 			name: "idle", title: "4,000 connections on which nothing happens", unit: "connection",
 			measure: report.Memory, protocol: proxy.TLS, kind: load.Idle{}, ops: idleConns, settle: time.Second, peers: three,
 			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.35, proxy.NGINX: 0.10},
+		},
+		{
+			name: "http", title: "HTTP/1.1 requests with a session cookie, on 64 open connections", unit: "request",
+			measure: report.CPU, protocol: proxy.HTTP, kind: load.HTTP{Conns: pingPongConns}, ops: 40_000, half: true, peers: three,
+		},
+		{
+			name: "udp", title: "datagrams of 1,200 bytes in eight flows, 40,000 a second", unit: "datagram",
+			measure: report.CPU, protocol: proxy.UDP, kind: &load.Datagrams{Flows: flows}, ops: 80_000, rate: 40_000,
+			peers: []proxy.Peer{proxy.Mintmark, proxy.NGINX},
+		},
+		{
+			name: "udp-echo", title: "datagrams of 1,200 bytes in eight flows, 20,000 a second there and back", unit: "round trip",
+			measure: report.CPU, protocol: proxy.UDP, kind: &load.Datagrams{Flows: flows, Echo: true}, ops: 40_000, rate: 20_000,
+			peers: []proxy.Peer{proxy.Mintmark, proxy.NGINX},
 		},
 	}
 }

@@ -61,7 +61,7 @@ type Sample struct {
 	Latencies []time.Duration
 	// Late is how many operations began later than the rate asked for.
 	Late int
-	// Lost is how many operations had no effect, where that is no fault.
+	// Lost is how many more operations had no effect, where that is no fault.
 	Lost int
 	// Resumed is how many handshakes resumed a session.
 	Resumed int

@@ -18,6 +18,10 @@ func TestKindsWorkWithoutProxy(t *testing.T) {
 		"ping-pong": load.PingPong{Conns: 4},
 		"bulk":      load.Bulk{Conns: 2},
 		"idle":      load.Idle{},
+		"resume":    load.Resume{Servers: 1},
+		"datagrams": &load.Datagrams{Flows: 2},
+		"echo":      &load.Datagrams{Flows: 2, Echo: true},
+		"http":      load.HTTP{Conns: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
