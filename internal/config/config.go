@@ -68,6 +68,7 @@ type Listener struct {
 	IdleTimeout     time.Duration  // 0: connections may be idle for ever
 	MaxConnections  int            // 0: no limit, and for datagrams the default
 	CIDLength       int            // of the pool's servers; 0: not known
+	Significant     int            // how many octets of an ID say whose it is; 0: not known
 	Bytes           []BytesID      // where IDs stand, with protocol udp
 	AccessLog       string         // path; "" none
 	AccessLogFormat string         // text or json
@@ -106,6 +107,8 @@ type Scheme struct {
 	QUICLB *quiclb.Set
 	// CIDLength is the length of the servers' connection IDs; 0: not known.
 	CIDLength int
+	// Significant is how many of their octets say whose they are; 0: not known.
+	Significant int
 }
 
 // Options of Load.

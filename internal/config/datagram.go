@@ -218,6 +218,9 @@ func (c *checker) quicLB(f *FilePool, p *path) *idspace.Table {
 	}
 	scheme := c.result.Schemes[route.PoolName(f.Name)]
 	scheme.QUICLB = set
+	for _, q := range list {
+		scheme.Significant = max(scheme.Significant, 1+q.ServerIDLength+q.NonceLength)
+	}
 	c.result.Schemes[route.PoolName(f.Name)] = scheme
 	if len(servers) == 0 {
 		return nil

@@ -58,6 +58,7 @@ func (c *checker) listener(f *FileListener, p *path, names map[string]*path) {
 	l.Bytes = c.byteIDs(f, p)
 	if pool := c.pools[f.Pool]; pool != nil {
 		l.CIDLength = pool.cidLength
+		l.Significant = c.result.Schemes[l.Pool].Significant
 	}
 	if c.absent != "" {
 		c.result.Waiting = append(c.result.Waiting, Waiting{Listener: f.Name, Pool: c.absent})

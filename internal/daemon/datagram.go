@@ -91,10 +91,11 @@ func (d *Daemon) prepareDatagrams(ctx context.Context, c *change) error {
 // datagramSettings translates what the file says of a listener.
 func datagramSettings(lc *config.Listener, snapshot *route.Snapshot) (*engine.Settings, error) {
 	s := &engine.Settings{
-		Listener: snapshot.Listeners[lc.Name],
-		Reader:   dgram.ReaderConfig{Protocol: dgram.UDP},
-		MaxFlows: lc.MaxConnections,
-		Idle:     lc.IdleTimeout,
+		Listener:    snapshot.Listeners[lc.Name],
+		Reader:      dgram.ReaderConfig{Protocol: dgram.UDP},
+		Significant: lc.Significant,
+		MaxFlows:    lc.MaxConnections,
+		Idle:        lc.IdleTimeout,
 	}
 	switch lc.Protocol {
 	case config.ProtocolQUIC:

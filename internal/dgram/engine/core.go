@@ -3,6 +3,7 @@ package engine
 // Hot: decide runs for every datagram.
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
@@ -30,7 +31,20 @@ type core struct {
 	flows   *dgram.Flows
 	message dgram.Message
 	tally   tally
+
+	last remembered
 }
+
+// A remembered is the datagram that was decided on last, in the same batch.
+type remembered struct {
+	valid   bool
+	tuple   dgram.Tuple
+	id      []byte // as much as tells owners apart
+	verdict dgram.Verdict
+}
+
+// batch begins a batch: what was decided holds as long as the clock stands still.
+func (c *core) batch() { c.last.valid = false }
 
 func newCore(p *Proxy, share int) (*core, error) {
 	c := &core{proxy: p, share: share, set: p.settings.Load()}
@@ -68,10 +82,21 @@ func (c *core) decide(datagram []byte, tuple *dgram.Tuple, now time.Time) dgram.
 		c.tally.refused(string(dgram.CauseOf(err)))
 		return dgram.Verdict{RoutedBy: route.ByRefused}
 	}
+	id := c.message.ID[:min(len(c.message.ID), c.set.Significant)]
+	whole := len(id) > 0 && len(id) == c.set.Significant
+	if l := &c.last; whole && l.valid && c.message.Field == l.verdict.Field && *tuple == l.tuple && bytes.Equal(id, l.id) {
+		c.tally.decided(l.verdict.Field, l.verdict.RoutedBy)
+		return l.verdict
+	}
 	v := c.decider.Decide(&c.message, tuple, c.flows, now)
 	c.tally.decided(v.Field, v.RoutedBy)
 	if v.Flow == nil {
 		c.tally.refused(string(v.Cause))
+	}
+	c.last.valid = whole && v.RoutedBy == route.ByMint
+	if c.last.valid {
+		c.last.tuple, c.last.id, c.last.verdict = *tuple, id, v
+		c.last.verdict.Opened = false
 	}
 	return v
 }

@@ -86,6 +86,7 @@ func (w *portableWorker) request(data []byte, client netip.AddrPort) {
 	defer w.mu.Unlock()
 	defer w.core.tally.flush()
 	defer w.reap()
+	w.core.batch()
 	v := w.core.decide(data, &tuple, now)
 	if v.Flow == nil {
 		return

@@ -46,6 +46,9 @@ type Config struct {
 type Settings struct {
 	Listener *route.Listener // its pool is where everything goes
 	Reader   dgram.ReaderConfig
+	// Significant is how many octets of an ID say whose it is; what follows does not
+	// matter. 0: not known.
+	Significant int
 	// MaxFlows is how many flows the listener may have on each of its addresses;
 	// 0 means DefaultMaxFlows.
 	MaxFlows int
@@ -221,5 +224,7 @@ func (p *Proxy) Drain(ctx context.Context) (left int) {
 	}
 }
 
-// workersFor returns how many sockets an address is bound by.
-func workersFor() int { return runtime.GOMAXPROCS(0) }
+// workersFor returns how many sockets an address is bound by: one for every other
+// processor. Most of what datagrams cost is work of the kernel on their way, for which
+// it takes other processors where it can, and fewer workers make larger batches.
+func workersFor() int { return (runtime.GOMAXPROCS(0) + 1) / 2 }

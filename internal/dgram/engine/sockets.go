@@ -23,7 +23,7 @@ const (
 	// listenBuffer is how much the kernel may hold of what has come for a listener's
 	// socket, and flowBuffer for a flow's: what a burst may bring while the worker is
 	// busy. The kernel allows less if net.core.rmem_max says so.
-	listenBuffer = 4 << 20
+	listenBuffer = 8 << 20
 	flowBuffer   = 1 << 20
 	// maxDatagram is the largest datagram of UDP over IPv4 or IPv6, rounded up.
 	maxDatagram = 1 << 16

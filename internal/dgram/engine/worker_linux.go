@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -57,6 +58,9 @@ type epollWorker struct {
 	tuple   dgram.Tuple
 	expired time.Time // when flows were last expired
 	sending direction // of what out holds
+	pace    pace
+	// received is how many messages this round has received.
+	received int
 
 	stopped atomic.Bool
 }
@@ -137,6 +141,8 @@ func (w *epollWorker) run() error {
 		w.expire(now)
 		w.reap()
 		w.tally.flush()
+		w.pace.after(w.received, now)
+		w.received = 0
 	}
 	return nil
 }
@@ -145,22 +151,36 @@ func (w *epollWorker) run() error {
 // Looking without waiting first is worth it: a call that may block costs the Go
 // scheduler some work, and under load there is always something.
 func (w *epollWorker) wait() (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.poll), uintptr(unsafe.Pointer(&w.events[0])), maxEvents, 0, 0, 0)
+	n, errno := w.look(0)
+	if errno == 0 && n == 0 && len(w.ready) == 0 && w.pace.busy {
+		n, errno = w.look(busyWait)
+		if n == 0 {
+			runtime.Gosched()
+		}
+	}
 	if errno == 0 && (n > 0 || len(w.ready) > 0) {
-		return int(n), nil
+		w.pace.gather()
+		return n, nil
 	}
 	timeout := -1
 	if all, _ := w.flows.Len(); all > 0 {
 		timeout = int(expireEvery / time.Millisecond)
 	}
-	events, err := unix.EpollWait(w.poll, w.events[:], timeout)
+	n, err := unix.EpollWait(w.poll, w.events[:], timeout)
 	if err == unix.EINTR {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("waiting for datagrams: %w", err)
 	}
-	return events, nil
+	return n, nil
+}
+
+// look asks for events and waits for them so long, without telling the Go scheduler.
+func (w *epollWorker) look(wait time.Duration) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.poll), uintptr(unsafe.Pointer(&w.events[0])), maxEvents,
+		uintptr(wait/time.Millisecond), 0, 0)
+	return int(n), errno
 }
 
 // sort goes through n events. It returns whether clients have sent something.
@@ -215,6 +235,7 @@ func (w *epollWorker) replies(now time.Time) {
 			}
 		}
 		filled += n
+		w.received += n
 		if n > 0 {
 			w.flows.Seen(s.flow, now)
 		}
@@ -232,6 +253,7 @@ func (w *epollWorker) replies(now time.Time) {
 // requests sends to servers what clients have sent.
 func (w *epollWorker) requests(now time.Time) {
 	w.sending = toServer
+	w.batch()
 	n, errno := w.in.receive(w.listener, 0, inboxSize)
 	if errno != 0 {
 		if errno != unix.EAGAIN {
@@ -239,6 +261,7 @@ func (w *epollWorker) requests(now time.Time) {
 		}
 		return
 	}
+	w.received += n
 	for i := range n {
 		var local *[16]byte
 		if w.wildcard {
@@ -288,6 +311,7 @@ func (w *epollWorker) request(data []byte, ecn uint8, now time.Time) {
 func (w *epollWorker) opened(f *dgram.Flow) bool {
 	s, err := w.connect(f)
 	if err != nil {
+		w.batch()
 		w.flows.Close(f)
 		if errors.Is(err, errUnresolved) {
 			w.tally.refused(string(causeUnresolved))
@@ -316,6 +340,7 @@ func (w *epollWorker) send() {
 		s.first, s.last = -1, -1
 	}
 	w.dirty, w.queue = w.dirty[:0], w.queue[:0]
+	w.batch()
 	w.reap()
 }
 
