@@ -40,17 +40,24 @@ For a listener of protocol http, VALUE is text as it stands in a cookie, header
 and so on, which is cut and decoded as the listener says; a file may also hold a
 whole HTTP/1.1 request.
 
+For a listener for datagrams, VALUE is a whole datagram, or an ID: with protocol
+quic what has at most 20 bytes, with dtls and udp what is as long as the IDs and
+no datagram. What the QUIC-LB draft reads in a connection ID is shown apart.
+
 With --json, one object is printed. Its keys: field (psk, ticket, session_id or
 none); rule, owner and generation, null when the ID is nobody's; routed_by
 (mint, group, learned, balance or refused); server, null when refused; reason,
 in words; cause, the word that metrics and logs have for it; listener; pool;
 sni; candidates, all IDs of the message in the order in which they are looked
 up, with field, id, rule, owner, generation and skipped; steps, the decision
-in words, line by line; notes.`,
+in words, line by line; notes; with the scheme quic-lb also quic_lb, with config,
+algorithm, server_id, nonce, extra, and cause, which says why an ID cannot be
+routed: codepoint_111, no_config, too_short or unknown_server_id.`,
 		examples: []example{
 			{"the beginning of a ticket, as probe prints it", "mintmark explain -c mintmark.yaml --listener web 4d4d0002c1f0aa317be2205d7f3b0041"},
 			{"the same when its owner is down", "mintmark explain -c mintmark.yaml --listener web --down b 4d4d0002c1f0aa317be2205d7f3b0041"},
 			{"by the control plane's spaces", "mintmark explain --pool web 4d4d0002c1f0aa317be2205d7f3b0041"},
+			{"a QUIC connection ID", "mintmark explain -c mintmark.yaml --listener h3 0767947d29be054a"},
 			{"a hello out of a capture", "mintmark explain -c mintmark.yaml --listener web @hello.bin"},
 		},
 		setup: func(fs *flag.FlagSet) runFunc {
@@ -61,7 +68,7 @@ in words, line by line; notes.`,
 			fs.StringVar(&f.sni, "sni", "", "`NAME` that the client asks for, for routes; a hello brings its own")
 			fs.StringVar(&f.host, "host", "", "`HOST` of the HTTP request, for routes; a whole request brings its own")
 			fs.StringVar(&f.path, "path", "/", "`PATH` of the HTTP request, likewise")
-			fs.StringVar(&f.client, "client", "", "IP `ADDRESS` of the client, for the policy hash")
+			fs.StringVar(&f.client, "client", "", "IP `ADDRESS` of the client, for the policy hash; for datagrams with its port")
 			fs.StringVar(&f.down, "down", "", "`SERVERS` that are down, separated by commas")
 			pool := fs.String("pool", "", "`POOL` of the control plane to ask, instead of a file")
 			cf := newControlFlags(fs)
@@ -95,6 +102,9 @@ func (f *explainFlags) message(e *env, operand string, field idspace.Field, lc *
 			m.host, m.path = f.host, f.path
 		}
 		return m, err
+	}
+	if lc.Protocol.Datagrams() {
+		return readDatagram(e.stdin, operand, field, lc)
 	}
 	m, err := readMessage(e.stdin, operand, field)
 	if err != nil {
@@ -141,7 +151,11 @@ func explain(e *env, operand string, f explainFlags) error {
 		return err
 	}
 	x := explanation{Field: idspace.FieldNone.String(), Listener: string(lc.Name), SNI: m.sni}
-	if lc.Protocol != config.ProtocolTLS && !m.http {
+	if m.datagram != nil && m.datagram.refusal != nil {
+		x.refusedDatagram(m.datagram.refusal)
+		return x.print(e.stdout, f.asJSON)
+	}
+	if lc.Protocol == config.ProtocolTCP {
 		x.Notes = append(x.Notes, "a listener of protocol "+string(lc.Protocol)+" reads no ID")
 	}
 	pool := listener.PoolFor([]byte(m.sni))
@@ -165,6 +179,10 @@ func explain(e *env, operand string, f explainFlags) error {
 func explainFacts(f explainFlags) (*route.Facts, error) {
 	facts := &route.Facts{Now: time.Now()}
 	if f.client == "" {
+		return facts, nil
+	}
+	if both, err := netip.ParseAddrPort(f.client); err == nil {
+		facts.Client = both
 		return facts, nil
 	}
 	ip, err := netip.ParseAddr(f.client)

@@ -29,10 +29,14 @@ type message struct {
 	http       bool            // of a listener of protocol http
 	host, path string          // of an HTTP request
 	notes      []string        // what else there is to say
+	datagram   *datagram       // nil: no datagram and none of its IDs
 }
 
 // addTo adds to the facts what the message says.
 func (m *message) addTo(f *route.Facts) {
+	if m.datagram != nil {
+		f.HashPort, f.Opening = true, m.datagram.opening
+	}
 	if h := m.hello; h != nil {
 		f.OffersTLS13 = h.OffersTLS13
 		f.HasTicket = len(h.Ticket) > 0 || h.NumPSK > 0

@@ -27,6 +27,7 @@ type explanation struct {
 	Candidates []explainedID `json:"candidates"`
 	Steps      []string      `json:"steps"`
 	Notes      []string      `json:"notes"`
+	QUICLB     *explainedCID `json:"quic_lb,omitempty"`
 	address    string        // of the server, for people
 }
 
@@ -62,6 +63,9 @@ func (x *explanation) decide(p *route.Pool, scheme config.Scheme, m *message, fa
 		x.Server, x.address = &server, d.Server.Config.Address.String()
 	}
 	x.Reason = reason(d, &p.Config)
+	if m.datagram != nil {
+		x.noteDatagram(d, scheme, m)
+	}
 	x.list(p, scheme, m, facts)
 	if m.hello != nil && m.hello.SkippedPSK > 0 {
 		x.Notes = append(x.Notes, fmt.Sprintf("%d more PSK identities of the hello are not looked at", m.hello.SkippedPSK))
@@ -82,7 +86,7 @@ func (x *explanation) list(p *route.Pool, scheme config.Scheme, m *message, fact
 		x.Candidates = append(x.Candidates, id)
 	}
 	x.Notes = append(x.Notes, m.notes...)
-	if m.hello != nil || m.http || len(m.candidates) == 0 {
+	if m.hello != nil || m.http || m.datagram != nil || len(m.candidates) == 0 {
 		return
 	}
 	if len(m.candidates) > 1 {
@@ -172,6 +176,9 @@ func (x *explanation) print(w io.Writer, asJSON bool) error {
 		fmt.Fprintf(tw, "server\t%s (%s), pool %s\n", *x.Server, x.address, *x.Pool)
 	} else {
 		fmt.Fprintf(tw, "server\t-\n")
+	}
+	if x.QUICLB != nil {
+		x.QUICLB.write(tw)
 	}
 	fmt.Fprintf(tw, "reason\t%s\n", x.Reason)
 	if err := tw.Flush(); err != nil {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/idspace/quiclb"
@@ -267,7 +268,7 @@ func (c *checker) quicLBConfig(f *FileQUICLB, p *path) (quiclb.Config, bool) {
 	}
 	if err := q.Validate(); err != nil {
 		for _, e := range leaves(err) {
-			c.problem(p, e.Error(), "change the lengths")
+			c.problem(p, strings.TrimPrefix(e.Error(), "quiclb: "), "change the lengths")
 		}
 		return quiclb.Config{}, false
 	}

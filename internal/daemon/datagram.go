@@ -88,26 +88,32 @@ func (d *Daemon) prepareDatagrams(ctx context.Context, c *change) error {
 	return nil
 }
 
+// ReaderConfig returns how the datagrams of a listener are read.
+func ReaderConfig(lc *config.Listener) dgram.ReaderConfig {
+	switch lc.Protocol {
+	case config.ProtocolQUIC:
+		return dgram.ReaderConfig{Protocol: dgram.QUIC}
+	case config.ProtocolDTLS:
+		return dgram.ReaderConfig{Protocol: dgram.DTLS, IDLength: lc.CIDLength}
+	default:
+		r := dgram.ReaderConfig{Protocol: dgram.UDP}
+		for _, b := range lc.Bytes {
+			r.Bytes = append(r.Bytes, dgram.BytesRule{
+				Offset: b.Offset, Length: b.Length, When: dgram.Condition{Offset: b.WhenOffset, Equals: b.WhenEquals},
+			})
+		}
+		return r
+	}
+}
+
 // datagramSettings translates what the file says of a listener.
 func datagramSettings(lc *config.Listener, snapshot *route.Snapshot) (*engine.Settings, error) {
 	s := &engine.Settings{
 		Listener:    snapshot.Listeners[lc.Name],
-		Reader:      dgram.ReaderConfig{Protocol: dgram.UDP},
+		Reader:      ReaderConfig(lc),
 		Significant: lc.Significant,
 		MaxFlows:    lc.MaxConnections,
 		Idle:        lc.IdleTimeout,
-	}
-	switch lc.Protocol {
-	case config.ProtocolQUIC:
-		s.Reader = dgram.ReaderConfig{Protocol: dgram.QUIC}
-	case config.ProtocolDTLS:
-		s.Reader = dgram.ReaderConfig{Protocol: dgram.DTLS, IDLength: lc.CIDLength}
-	default:
-		for _, b := range lc.Bytes {
-			s.Reader.Bytes = append(s.Reader.Bytes, dgram.BytesRule{
-				Offset: b.Offset, Length: b.Length, When: dgram.Condition{Offset: b.WhenOffset, Equals: b.WhenEquals},
-			})
-		}
 	}
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("preparing listener %s: %w", lc.Name, err)

@@ -21,13 +21,6 @@ const (
 	helloVerifyRequest = 3
 )
 
-// IsClientHello reports whether r carries a ClientHello, or a fragment of one, in
-// the clear: with it an association begins.
-func (r *Record) IsClientHello() bool {
-	kind, _, ok := r.handshake()
-	return ok && kind == clientHello
-}
-
 // handshake returns type and body of the handshake message that r begins with, as
 // far as its fragment goes, and false if there is none in the clear.
 func (r *Record) handshake() (kind byte, fragment []byte, ok bool) {
@@ -144,20 +137,6 @@ const (
 	// AnswerAlert is an alert in the clear: a DTLS server, but not for us.
 	AnswerAlert
 )
-
-// String returns the name of a.
-func (a Answer) String() string {
-	switch a {
-	case AnswerVerify:
-		return "hello_verify_request"
-	case AnswerHello:
-		return "server_hello"
-	case AnswerAlert:
-		return "alert"
-	default:
-		return "none"
-	}
-}
 
 const (
 	minVerify = 2 + 1          // version, empty cookie

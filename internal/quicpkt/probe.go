@@ -24,9 +24,6 @@ const (
 // ever support one.
 func ReservedVersion(r uint32) uint32 { return r&0xf0f0f0f0 | 0x0a0a0a0a }
 
-// IsReservedVersion reports whether v has the form 0x?a?a?a?a.
-func IsReservedVersion(v uint32) bool { return v&0x0f0f0f0f == 0x0a0a0a0a }
-
 // A Probe is a question to which every QUIC server answers with a Version
 // Negotiation packet, at once and without keeping state: a packet of a version
 // that nobody supports. It shows that a QUIC server listens, not that its

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -39,6 +40,8 @@ func udp(tb testing.TB, address string) *net.UDPConn {
 	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
+
+func portText(a netip.AddrPort) string { return strconv.Itoa(int(a.Port())) }
 
 func addrOf(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
 
@@ -127,13 +130,22 @@ func newPool(tb testing.TB, prev *route.Pool, addresses map[string]netip.AddrPor
 
 func start(tb testing.TB, o options) *bench {
 	tb.Helper()
-	b := &bench{tb: tb, metrics: metrics.New("test")}
+	var servers []*server
 	addresses := map[string]netip.AddrPort{}
 	for _, name := range []string{"a", "b", "c"} {
 		s := startServer(tb, name)
-		b.servers = append(b.servers, s)
+		servers = append(servers, s)
 		addresses[name] = addrOf(s.conn)
 	}
+	b := startWith(tb, o, addresses)
+	b.servers = servers
+	return b
+}
+
+// startWith starts an engine in front of servers that the test has.
+func startWith(tb testing.TB, o options, addresses map[string]netip.AddrPort) *bench {
+	tb.Helper()
+	b := &bench{tb: tb, metrics: metrics.New("test")}
 	b.pool = newPool(tb, nil, addresses)
 	if o.address == "" {
 		o.address = "127.0.0.1:0"

@@ -44,7 +44,7 @@ func Listen(_ context.Context, address string, o ListenOptions) (*Sockets, error
 		addr = netip.AddrPortFrom(addr.Addr(), port)
 	}
 	s := &Sockets{addr: addr, whole: o.Whole}
-	for range workersFor() {
+	for range Workers() {
 		fd, err := bind(addr, true, o.Whole)
 		if err != nil {
 			s.Close()

@@ -224,7 +224,7 @@ func (p *Proxy) Drain(ctx context.Context) (left int) {
 	}
 }
 
-// workersFor returns how many sockets an address is bound by: one for every other
+// Workers returns how many sockets an address is bound by: one for every other
 // processor. Most of what datagrams cost is work of the kernel on their way, for which
 // it takes other processors where it can, and fewer workers make larger batches.
-func workersFor() int { return (runtime.GOMAXPROCS(0) + 1) / 2 }
+func Workers() int { return (runtime.GOMAXPROCS(0) + 1) / 2 }

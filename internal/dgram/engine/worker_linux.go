@@ -223,7 +223,7 @@ func (w *epollWorker) replies(now time.Time) {
 		if errno != 0 {
 			n = 0
 			if errno != unix.EAGAIN {
-				w.lost(errno, 0)
+				w.tally.failed(toServer, errorOf(errno), 1) // of what was sent before
 				again = append(again, s)
 				continue
 			}
