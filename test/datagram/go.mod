@@ -12,6 +12,8 @@ require (
 require (
 	github.com/pion/logging v0.2.4 // indirect
 	github.com/pion/transport/v5 v5.0.0 // indirect
+	github.com/quic-go/qpack v0.6.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 )
 
 require (

@@ -3,12 +3,17 @@ package lab
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -180,4 +185,52 @@ func OpenConn(tb testing.TB, cert *Cert, addr string) *tls.Conn {
 		tb.Fatalf("lab: handshaking with %s: %v", addr, err)
 	}
 	return conn
+}
+
+// RunNGTCP2 requests a URL over HTTP/3 with ngtcp2's client, which connects to
+// addr, and returns what it logged. It ends when the response has.
+func RunNGTCP2(tb testing.TB, addr, url string, args ...string) string {
+	tb.Helper()
+	host, port := splitAddr(tb, addr)
+	args = append(args, "--exit-on-all-streams-close", "--no-quic-dump", "--no-http-dump", host, port, url)
+	ctx, cancel := context.WithTimeout(tb.Context(), startLimit)
+	defer cancel()
+	log, err := exec.CommandContext(ctx, program(tb, "gtlsclient"), args...).CombinedOutput()
+	if err != nil {
+		tb.Fatalf("lab: gtlsclient: %v\n%s", err, tail(string(log)))
+	}
+	return string(log)
+}
+
+// RunChromiumQUIC has Chromium open a page of ServerName over QUIC, and over
+// nothing else, at addr, and returns what it shows.
+func RunChromiumQUIC(tb testing.TB, cert *Cert, addr, path string) string {
+	tb.Helper()
+	host, port := splitAddr(tb, addr)
+	b, err := os.ReadFile(cert.CertFile)
+	if err != nil {
+		tb.Fatalf("lab: %v", err)
+	}
+	block, _ := pem.Decode(b)
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		tb.Fatalf("lab: %v", err)
+	}
+	spki := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
+	ctx, cancel := context.WithTimeout(tb.Context(), startLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program(tb, "chromium"),
+		"--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--user-data-dir="+tb.TempDir(),
+		"--host-resolver-rules=MAP "+ServerName+" "+host,
+		"--origin-to-force-quic-on="+ServerName+":"+port,
+		// QUIC wants a certificate that is known by its key, if not by its root.
+		"--ignore-certificate-errors-spki-list="+base64.StdEncoding.EncodeToString(spki[:]),
+		"--dump-dom", "https://"+net.JoinHostPort(ServerName, port)+path)
+	var said strings.Builder
+	cmd.Stderr = &said
+	page, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("lab: chromium: %v\n%s", err, tail(said.String()))
+	}
+	return string(page)
 }
