@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,10 +35,31 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			wd, err := os.Getwd()
+			if err != nil {
+				return err
+			}
 			e.Setenv("REPO", wd+"/../..")
-			return err
+			e.Setenv("MINTMARK_HOME", filepath.Join(e.WorkDir, "login"))
+			return giveAddress(e)
 		},
 	})
+}
+
+// giveAddress gives a script that runs a control plane an address of its own,
+// $API, in its environment and in its mintmark.yaml.
+func giveAddress(e *testscript.Env) error {
+	file := filepath.Join(e.WorkDir, "mintmark.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), "$API") {
+		return nil //nolint:nilerr // a script without
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	e.Setenv("API", ln.Addr().String())
+	return os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "$API", ln.Addr().String())), 0o600)
 }
 
 // exits is the script command "exits STATUS PROGRAM ARGS...": exec that says
