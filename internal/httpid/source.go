@@ -93,6 +93,9 @@ func New(c Config) (*Source, error) {
 // Kind returns where the source looks.
 func (s *Source) Kind() Kind { return s.config.Kind }
 
+// Name returns the name that the source was made with.
+func (s *Source) Name() string { return s.config.Name }
+
 // Header returns the canonical name of the header that the source reads, ""
 // when it reads none.
 func (s *Source) Header() string { return s.header }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mintmark/mintmark/idspace"
@@ -25,6 +26,7 @@ type exchange struct {
 	request  *http.Request       // as it came in, with a context of ours
 	cancel   context.CancelCauseFunc
 	idle     idleWatch
+	begun    atomic.Bool // a response is on its way to the client
 
 	pool        *route.Pool
 	poolMetrics *metrics.Pool

@@ -30,6 +30,10 @@ func (x *exchange) forward() {
 	}
 	defer x.releaseBody()
 	defer x.release()
+	if protocol := upgradeOf(x.request); protocol != "" {
+		x.tunnel(protocol)
+		return
+	}
 	rp := httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      roundTripper(x.roundTrip),
@@ -51,6 +55,10 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // and forwarding headers are removed already.
 func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 	p.Out.Host = p.In.Host
+	// What upgradeOf did not take goes on as HTTP.
+	p.Out.Header.Del("Connection")
+	p.Out.Header.Del("Upgrade")
+	p.Out.Header.Del("Http2-Settings")
 	// As it came: servers may sign it, and IDs may be in it.
 	p.Out.URL.RawQuery = p.In.URL.RawQuery
 	// The values come when the body has ended; the map must be the same.
@@ -64,7 +72,7 @@ func (x *exchange) rewrite(p *httputil.ProxyRequest) {
 // again, so no server has seen a byte of the request; where a second server
 // would be wrong, Pick refuses.
 func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
-	res, cause, err := x.attempts(r)
+	res, cause, err := x.attempts(r, x.send)
 	by := x.decision.RoutedBy
 	if cause != "" {
 		by, x.cause = route.ByRefused, cause
@@ -76,7 +84,7 @@ func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
 
 // attempts returns the response, or why there is no server for the request, or
 // what went wrong with the one that there was.
-func (x *exchange) attempts(r *http.Request) (*http.Response, route.Cause, error) {
+func (x *exchange) attempts(r *http.Request, send func(*http.Request, *route.Server) (*http.Response, error)) (*http.Response, route.Cause, error) {
 	last := CauseConnectFailed
 	for range MaxAttempts {
 		d := x.pool.Pick(x.candidates, &x.facts)
@@ -88,7 +96,7 @@ func (x *exchange) attempts(r *http.Request) (*http.Response, route.Cause, error
 			return nil, d.Cause, nil
 		}
 		x.server = d.Server.Config.Name
-		res, err := x.send(r, d.Server)
+		res, err := send(r, d.Server)
 		de, ok := errors.AsType[*dialError](err)
 		if !ok {
 			return res, "", err
@@ -124,12 +132,6 @@ func (x *exchange) send(r *http.Request, s *route.Server) (*http.Response, error
 }
 
 var errResponseTimeout = errors.New("the server did not answer in time")
-
-// answered is told of the header of the response.
-func (x *exchange) answered(res *http.Response) error {
-	x.idle.touch()
-	return nil
-}
 
 // failed answers when there is no response of a server.
 func (x *exchange) failed(_ http.ResponseWriter, r *http.Request, err error) {
@@ -171,6 +173,7 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 func (w *responseWriter) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.x.status = status
+		w.x.begun.Store(true)
 	}
 	w.x.idle.touch()
 	w.ResponseWriter.WriteHeader(status)

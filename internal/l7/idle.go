@@ -3,6 +3,7 @@ package l7
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,14 @@ type idleWatch struct {
 	mu    sync.Mutex   // guards the rest, and is held while the request is ended
 	timer *time.Timer
 	done  bool
+	conn  net.Conn // of a tunnel, which net/http knows nothing of any more
+}
+
+// hijacked says that the connection is a tunnel's now.
+func (w *idleWatch) hijacked(c net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn = c
 }
 
 // touch says that a byte has moved.
@@ -57,12 +66,17 @@ func (x *exchange) lookIdle(timeout time.Duration) {
 // unblock makes reads from and writes to the client return, which a context
 // does not. The caller holds idle.mu, so that the request has not ended.
 func (x *exchange) unblock() {
-	rc := http.NewResponseController(x.writer)
 	now := time.Now()
-	// Neither can fail in a way that matters: a hijacked connection is closed
-	// by its tunnel.
+	if x.idle.conn != nil {
+		_ = x.idle.conn.SetDeadline(now) // it is closed, then
+		return
+	}
+	rc := http.NewResponseController(x.writer)
+	// If either fails, the connection is gone.
 	_ = rc.SetReadDeadline(now)
-	_ = rc.SetWriteDeadline(now)
+	if x.begun.Load() {
+		_ = rc.SetWriteDeadline(now) // otherwise there is a response of ours to come
+	}
 }
 
 // stop ends the watch. When it returns, the request is not touched any more.

@@ -13,6 +13,7 @@ import (
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
+	_ "github.com/mintmark/mintmark/internal/xconnect" // net/http takes extended CONNECT
 )
 
 // A Proxy serves one listener of the configuration (which may have several

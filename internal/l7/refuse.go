@@ -108,6 +108,9 @@ func (x *exchange) refuse(cause route.Cause) {
 	if x.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(x.retryAfter()))
 	}
+	if cause == CauseIdle && x.request.ProtoMajor == 1 {
+		h.Set("Connection", "close") // nothing can be read from it any more
+	}
 	if x.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	}

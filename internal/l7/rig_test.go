@@ -243,3 +243,24 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// logged waits until the access log has a text: a line is written when the
+// client has its answer already.
+func (r *rig) logged(text string) {
+	r.tb.Helper()
+	eventually(r.tb, "the log has "+text, func() bool { return strings.Contains(r.log.String(), text) })
+}
+
+// eventually waits until ok says so.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		if ok() {
+			return
+		}
+		if time.Now().After(end) {
+			tb.Fatalf("waited in vain: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

@@ -15,7 +15,7 @@ func TestEachPlaceRoutes(t *testing.T) {
 	t.Parallel()
 	for _, h2 := range []bool{false, true} {
 		r := newRig(t, rigConfig{ids: everyID(t), h2: h2}, echo("a"), echo("b"), echo("c"))
-		for range 3 {
+		for range 2 {
 			for _, s := range []string{"c", "a", "b"} {
 				id := s + "-77"
 				for name, req := range map[string]*http.Request{
@@ -51,9 +51,10 @@ func TestFirstOwnedValueWins(t *testing.T) {
 		t.Errorf("a long body with an ID in the query: status %d", got.status)
 	}
 	r.server("b").State.Up.Store(false)
-	if got := r.get("/?sid=a-1", "Cookie: JSESSIONID=x.b-1"); got.server != "a" || !strings.Contains(r.log.String(), "cause=owner_down") {
-		t.Errorf("a cookie of b, which is down: server %q, log\n%s", got.server, r.log)
+	if got := r.get("/?sid=a-1", "Cookie: JSESSIONID=x.b-1"); got.server != "a" {
+		t.Errorf("a cookie of b, which is down: server %q", got.server)
 	}
+	r.logged("cause=owner_down")
 }
 
 // TestAmbiguousRequestsAreRefused sends what two readers could understand in
@@ -74,11 +75,12 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 		"dots in the path":      {r.request("GET", "/whip/a-1/../b-1", ""), l7.CauseBadPath},
 		"coded dots":            {r.request("GET", "/whip/a-1/%2e%2E/b-1", ""), l7.CauseBadPath},
 	} {
-		before := r.log.String()
+		before := len(r.log.String())
 		if got := r.do(c.req); got.status != http.StatusBadRequest {
 			t.Errorf("%s: status %d from server %q; want 400", name, got.status, got.server)
 		}
-		line := strings.TrimPrefix(r.log.String(), before)
+		eventually(t, "a line is logged", func() bool { return strings.HasSuffix(r.log.String()[before:], "\n") })
+		line := r.log.String()[before:]
 		if !strings.Contains(line, "cause="+string(c.cause)+" ") || !strings.Contains(line, "routed_by=refused") {
 			t.Errorf("%s: the log says %q; want cause %s", name, line, c.cause)
 		}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"golang.org/x/net/http2"
+
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -17,6 +19,8 @@ type upstream struct {
 	proxy     *Proxy
 	server    atomic.Pointer[route.Server] // the newest one
 	transport *http.Transport
+	upgrades  *http.Transport  // HTTP/1.1, for requests with Upgrade
+	streams   *http2.Transport // for extended CONNECT; nil when the server speaks HTTP/1.1
 
 	// What the connections depend on. Others mean another upstream.
 	address route.Address
@@ -70,9 +74,23 @@ func newUpstream(p *Proxy, s *route.Server) *upstream {
 	protocols.SetHTTP1(!u.config.HTTP2 || u.config.TLS != nil)
 	protocols.SetHTTP2(u.config.HTTP2 && u.config.TLS != nil)
 	protocols.SetUnencryptedHTTP2(u.config.HTTP2 && u.config.TLS == nil)
-	u.transport = &http.Transport{
-		DialContext:            u.dial,
-		DialTLSContext:         u.dialTLS,
+	u.transport = u.newTransport(protocols, u.config.HTTP2)
+	u.upgrades = u.transport
+	if u.config.HTTP2 {
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(true)
+		u.upgrades = u.newTransport(protocols, false)
+		u.streams = u.newStreams()
+	}
+	return u
+}
+
+func (u *upstream) newTransport(protocols *http.Protocols, h2 bool) *http.Transport {
+	return &http.Transport{
+		DialContext: u.dial,
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return u.dialALPN(ctx, network, address, h2)
+		},
 		Protocols:              protocols,
 		DisableCompression:     true, // what the client did not ask for is not asked for
 		MaxIdleConns:           0,    // per server is what counts
@@ -81,7 +99,6 @@ func newUpstream(p *Proxy, s *route.Server) *upstream {
 		ExpectContinueTimeout:  expectTimeout,
 		MaxResponseHeaderBytes: maxResponseHeader,
 	}
-	return u
 }
 
 // fits reports whether the connections can go on for s.
@@ -89,7 +106,13 @@ func (u *upstream) fits(s *route.Server) bool {
 	return u.address == s.Config.Address && u.config == s.Pool.Config.Upstream
 }
 
-func (u *upstream) close() { u.transport.CloseIdleConnections() }
+func (u *upstream) close() {
+	u.transport.CloseIdleConnections()
+	u.upgrades.CloseIdleConnections()
+	if u.streams != nil {
+		u.streams.CloseIdleConnections()
+	}
+}
 
 // scheme is that of the URLs of requests to the server.
 func (u *upstream) scheme() string {
@@ -109,12 +132,8 @@ func (u *upstream) dial(context.Context, string, string) (net.Conn, error) {
 	return c, nil
 }
 
-// dialTLS connects and shakes hands.
-func (u *upstream) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
-	return u.dialALPN(ctx, network, address, u.config.HTTP2)
-}
-
-func (u *upstream) dialALPN(ctx context.Context, network, address string, http2 bool) (net.Conn, error) {
+// dialALPN connects and shakes hands; h2 offers HTTP/2.
+func (u *upstream) dialALPN(ctx context.Context, network, address string, h2 bool) (net.Conn, error) {
 	nc, err := u.dial(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -124,7 +143,7 @@ func (u *upstream) dialALPN(ctx context.Context, network, address string, http2 
 		cfg.ServerName = u.address.Host
 	}
 	cfg.NextProtos = []string{"http/1.1"}
-	if http2 {
+	if h2 {
 		cfg.NextProtos = []string{"h2", "http/1.1"}
 	}
 	c := tls.Client(nc, cfg)
