@@ -83,6 +83,7 @@ func (x *exchange) guard() {
 
 // serve does everything for the request.
 func (x *exchange) serve() {
+	defer x.releaseBody()
 	r := x.request
 	if cause := x.check(); cause != "" {
 		x.refuse(cause)

@@ -28,7 +28,6 @@ func (x *exchange) forward() {
 		// Servers may answer before they have read everything.
 		_ = http.NewResponseController(x.writer).EnableFullDuplex() // HTTP/1 has it
 	}
-	defer x.releaseBody()
 	defer x.release()
 	if protocol := upgradeOf(x.request); protocol != "" {
 		x.tunnel(protocol)

@@ -1,3 +1,4 @@
+//nolint:staticcheck // http2.Transport is deprecated for http.Transport, which refuses the header field of extended CONNECT (Go 1.26)
 package l7
 
 import (
@@ -16,10 +17,13 @@ import (
 // CONNECT.
 var errNoExtendedConnect = errors.New("the server does not take extended CONNECT")
 
-// newStreams returns what opens streams with extended CONNECT. net/http's own
-// Transport refuses the header field that it needs.
-func (u *upstream) newStreams() *http2.Transport {
-	return &http2.Transport{
+// streams opens streams with extended CONNECT.
+type streams struct{ transport *http2.Transport }
+
+func (s *streams) close() { s.transport.CloseIdleConnections() }
+
+func (u *upstream) newStreams() *streams {
+	return &streams{&http2.Transport{
 		AllowHTTP:          true,
 		DisableCompression: true,
 		IdleConnTimeout:    upstreamIdle,
@@ -38,7 +42,7 @@ func (u *upstream) newStreams() *http2.Transport {
 			}
 			return c, nil
 		},
-	}
+	}}
 }
 
 // openStream asks for a tunnel with extended CONNECT; r is the request in the
@@ -50,7 +54,7 @@ func (u *upstream) openStream(r *http.Request, protocol string) (*remote, *http.
 	removeHopByHop(out.Header)
 	out.Header.Del("Sec-Websocket-Key")
 	out.Header[protocolHeader] = []string{protocol}
-	res, err := u.streams.RoundTrip(out)
+	res, err := u.streams.transport.RoundTrip(out)
 	if err != nil {
 		_ = write.Close() // nobody reads it
 		if strings.Contains(err.Error(), "extended connect not supported") {

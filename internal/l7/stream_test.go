@@ -174,7 +174,7 @@ func TestBothWaysAtOnce(t *testing.T) {
 				t.Fatalf("%+v: got %q, %v; want %q", c, got, err, sent)
 			}
 		}
-		write.Close()
+		_ = write.Close()
 		if rest, err := io.ReadAll(br); err != nil || len(rest) > 0 {
 			t.Errorf("%+v: after the end: %q, %v", c, rest, err)
 		}

@@ -1,3 +1,4 @@
+//nolint:staticcheck // http2.Transport is deprecated for http.Transport, which refuses the header field of extended CONNECT (Go 1.26)
 package l7_test
 
 import (
@@ -116,7 +117,7 @@ func openStream(t *testing.T, r *rig, target string, headers ...string) *tunnelE
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { write.Close(); res.Body.Close() })
+	t.Cleanup(func() { _ = write.Close(); res.Body.Close() })
 	return &tunnelEnd{status: res.StatusCode, header: res.Header, Reader: res.Body, WriteCloser: write, close: func() { res.Body.Close() }}
 }
 

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"golang.org/x/net/http2"
-
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -19,8 +17,8 @@ type upstream struct {
 	proxy     *Proxy
 	server    atomic.Pointer[route.Server] // the newest one
 	transport *http.Transport
-	upgrades  *http.Transport  // HTTP/1.1, for requests with Upgrade
-	streams   *http2.Transport // for extended CONNECT; nil when the server speaks HTTP/1.1
+	upgrades  *http.Transport // HTTP/1.1, for requests with Upgrade
+	streams   *streams        // for extended CONNECT; nil when the server speaks HTTP/1.1
 
 	// What the connections depend on. Others mean another upstream.
 	address route.Address
@@ -110,7 +108,7 @@ func (u *upstream) close() {
 	u.transport.CloseIdleConnections()
 	u.upgrades.CloseIdleConnections()
 	if u.streams != nil {
-		u.streams.CloseIdleConnections()
+		u.streams.close()
 	}
 }
 
