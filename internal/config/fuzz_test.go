@@ -77,11 +77,7 @@ func buildAll(t *testing.T, cfg *config.Config) {
 		pools[pc.Name] = p
 	}
 	for _, l := range cfg.Listeners {
-		var routes []route.SNIRoute
-		for _, r := range l.Routes {
-			routes = append(routes, route.SNIRoute{Pattern: r.SNI, Pool: pools[r.Pool]})
-		}
-		if _, err := route.NewListener(l.Name, routes, pools[l.Pool]); err != nil {
+		if _, err := l.Route(pools); err != nil {
 			t.Fatalf("a listener that was accepted cannot be built: %v", err)
 		}
 	}

@@ -106,8 +106,9 @@ func (c *checker) ids(list []FileID, p *path) []ID {
 	seen := map[httpid.Config]*path{}
 	for i := range list {
 		at := p.item(i)
+		problems := len(c.report.problems)
 		id, ok := c.id(&list[i], at)
-		if !ok {
+		if !ok || len(c.report.problems) > problems {
 			continue
 		}
 		if first, twice := seen[id.Source]; twice {
@@ -132,6 +133,7 @@ func (c *checker) onlyBytes(p *path) {
 func (c *checker) id(f *FileID, p *path) (ID, bool) {
 	if at := p.field("bytes"); c.sound(at) {
 		c.problem(at, "is for listeners of protocol udp", "write one of cookie, header, query, path and json")
+		return ID{}, false
 	}
 	if c.report.has(p) {
 		return ID{}, false
@@ -163,7 +165,7 @@ func (c *checker) id(f *FileID, p *path) (ID, bool) {
 				c.problem(other, "is for IDs in a JSON body", "remove it")
 			}
 		}
-	} else if limit := p.field("limit"); f.Limit < 1 || f.Limit > MaxJSONLimit {
+	} else if limit := p.field("limit"); !c.report.has(limit) && (f.Limit < 1 || f.Limit > MaxJSONLimit) {
 		c.problemf(limit, fmt.Sprintf("write a size up to %s", Size(MaxJSONLimit)), "%s is out of range", f.Limit)
 	}
 	if after := p.field("after"); c.sound(after) && f.After == "" {

@@ -206,6 +206,7 @@ func (c *checker) routes(f *FileListener, p *path) []Route {
 		return nil
 	}
 	var out []Route
+	var places []*path // where each of out stands
 	for i := range f.Routes {
 		r, rp := &f.Routes[i], at.item(i)
 		read := c.sniRoute
@@ -217,8 +218,8 @@ func (c *checker) routes(f *FileListener, p *path) []Route {
 		if !ok {
 			continue
 		}
-		c.reachable(to, out, rp)
-		out = append(out, to)
+		c.reachable(to, out, places, rp)
+		out, places = append(out, to), append(places, rp)
 	}
 	return out
 }
@@ -263,9 +264,9 @@ func sniFault(pattern string) *fault {
 }
 
 // reachable notes when one of the routes before takes all that r would.
-func (c *checker) reachable(r Route, before []Route, p *path) {
+func (c *checker) reachable(r Route, before []Route, places []*path, p *path) {
 	for i, b := range before {
-		at := p.parent.item(i)
+		at := places[i]
 		where, what, taken := p.field("sni"), r.SNI, b.SNI
 		if r.SNI == "" {
 			where, what, taken = p, r.Host+r.Path, b.Host+b.Path

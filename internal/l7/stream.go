@@ -1,4 +1,3 @@
-//nolint:staticcheck // http2.Transport is deprecated for http.Transport, which refuses the header field of extended CONNECT (Go 1.26)
 package l7
 
 import (
