@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -144,6 +145,20 @@ func TestQUICSurvivesItsBalancer(t *testing.T) {
 		senders = append(senders, c)
 		kept = append(kept, f.receive(p, keepAlive))
 		silent = append(silent, f.receive(p, 0))
+	}
+	// Nobody is left at the address that it began with, of which the hash would
+	// find the server again.
+	all := slices.Clone(senders)
+	for i := range each {
+		all = append(all, kept[i].quicClient, silent[i].quicClient)
+	}
+	for i, c := range all {
+		if err := c.socket.rebind(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.transfer(transferred); err != nil {
+			t.Fatalf("client %d has another address: %v", i, err)
+		}
 	}
 	for _, r := range append(kept, silent...) {
 		lab.Eventually(t, settleLimit, "each client has received something", func() bool {
