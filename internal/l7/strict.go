@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -23,7 +25,7 @@ const methodPreface = "PRI"
 func (x *exchange) ambiguous() route.Cause {
 	r := x.request
 	switch {
-	case r.Method == http.MethodConnect && r.Header.Get(":protocol") == "", r.Method == methodPreface:
+	case r.Method == http.MethodConnect && !isTunnel(r.Header.Get(":protocol")), r.Method == methodPreface:
 		// A forward proxy connects to where the client says. This is none.
 		return CauseMethod
 	case r.URL.Opaque != "", r.URL.Path == "*" && r.Method != http.MethodOptions:
@@ -38,6 +40,18 @@ func (x *exchange) ambiguous() route.Cause {
 		return CauseConflictingIDs
 	}
 	return ""
+}
+
+// isTunnel reports whether s is one protocol (RFC 9110, 7.8) that is not HTTP
+// again: whoever let that through would let requests through that nobody
+// decides about.
+func isTunnel(s string) bool {
+	name, version, versioned := strings.Cut(strings.ToLower(s), "/")
+	switch name {
+	case "h2c", "h2", "h3", "http", "tls":
+		return false
+	}
+	return httpguts.ValidHeaderFieldName(name) && (!versioned || httpguts.ValidHeaderFieldName(version))
 }
 
 // isHost reports whether s has nothing but what a host and port are made of

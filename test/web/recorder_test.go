@@ -194,6 +194,8 @@ func readStrictly(in *bufio.Reader) (*message, error) {
 	switch {
 	case len(hosts) != 1 || !hostValue.MatchString(hosts[0]):
 		return nil, fmt.Errorf("the Host is %q", hosts)
+	case slices.ContainsFunc(m.all("upgrade"), isHTTP):
+		return nil, fmt.Errorf("the protocol could become %q, in which nobody decides", m.all("upgrade"))
 	case len(lengths)+len(codings) > 1:
 		return nil, fmt.Errorf("the lengths are %q and the codings %q", lengths, codings)
 	}
@@ -205,6 +207,17 @@ func readStrictly(in *bufio.Reader) (*message, error) {
 		err = m.readChunks(in, codings[0])
 	}
 	return m, err
+}
+
+// isHTTP reports whether a server that is offered to upgrade could choose HTTP.
+func isHTTP(upgrade string) bool {
+	for protocol := range strings.SplitSeq(strings.ToLower(upgrade), ",") {
+		name, _, _ := strings.Cut(strings.Trim(protocol, " \t"), "/")
+		if slices.Contains([]string{"h2c", "h2", "h3", "http", "tls"}, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *message) all(name string) (values []string) {

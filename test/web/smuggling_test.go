@@ -411,6 +411,8 @@ func TestRecorderIsStrict(t *testing.T) {
 		head + "Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n",
 		head + "Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n",
 		head + "Transfer-Encoding: chunked\r\n\r\n0\r\nCookie: sid=b-1\r\n\r\n",
+		head + "Upgrade: websocket, h2c\r\n\r\n",
+		head + "Upgrade: TLS/1.0\r\n\r\n",
 	} {
 		if m, err := readStrictly(bufio.NewReader(strings.NewReader(bad))); err == nil {
 			t.Errorf("%q was read as %+v", bad, m)
