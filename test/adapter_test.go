@@ -7,8 +7,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +27,7 @@ const wireLimit = 90 * time.Second
 func newKey(generation uint64) adapter.Key {
 	k := adapter.Key{
 		Owner: "a", Generation: generation, Name: make([]byte, adapter.NameSize), Secret: make([]byte, adapter.SecretSize),
-		Prefix: make([]byte, 6), Own: true,
+		Prefix: make([]byte, 6), Text: "mark", Own: true,
 	}
 	for _, b := range [][]byte{k.Name, k.Secret, k.Prefix} {
 		_, _ = rand.Read(b)
@@ -150,6 +153,37 @@ func TestAdapters(t *testing.T) {
 			mints(t, s, mark(second))
 		})
 	}
+}
+
+// Tomcat's route is no secret and not in TLS: it stands behind its session IDs.
+func TestTomcatAdapter(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "mintmark.env")
+	writeKeys(t, adapter.Config{Kind: "tomcat", File: file, Reload: []string{"true"}})
+	s, restart := lab.StartTomcatFrom(t, "a", file)
+	ad, err := adapter.New(adapter.Config{Kind: "tomcat", File: file, Reload: restart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	minted := func(what string, k adapter.Key) {
+		t.Helper()
+		lab.Eventually(t, wireLimit, what+", session IDs end with "+k.Text, func() bool {
+			r, err := http.Get("http://" + s.Addr + "/count.jsp")
+			if err != nil {
+				return false
+			}
+			defer r.Body.Close()
+			return slices.ContainsFunc(r.Cookies(), func(c *http.Cookie) bool {
+				return c.Name == "JSESSIONID" && strings.HasSuffix(c.Value, "."+k.Text)
+			})
+		})
+	}
+	first, second := newKey(0), newKey(1)
+	first.Text, second.Text = "marka", "markb"
+	apply(t, ad, adapter.Keys{Encrypt: first})
+	minted("after the restart that takes the route", first)
+	apply(t, ad, adapter.Keys{Encrypt: second, Decrypt: []adapter.Key{first}})
+	minted("after a rotation", second)
 }
 
 func startHAProxyOn(t *testing.T, cert *lab.Cert, file string) *lab.Server {

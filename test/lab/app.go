@@ -28,6 +28,42 @@ const tomcatHome = "/usr/share/tomcat10"
 // that the session asked, and says if the session is lost.
 func StartTomcat(tb testing.TB, name, route string) *Server {
 	tb.Helper()
+	s, env := tomcat(tb, name, route, route)
+	cmd := exec.Command(tomcatProgram, "run")
+	cmd.Env = append(os.Environ(), env...)
+	s.Process = start(tb, "tomcat-"+name, cmd)
+	s.waitListening(s.Addr)
+	return s
+}
+
+// StartTomcatFrom is StartTomcat with the route that a file says, as
+// jvmRoute=..., which whatever starts Tomcat reads. restart runs a new one.
+func StartTomcatFrom(tb testing.TB, name, file string) (s *Server, restart []string) {
+	tb.Helper()
+	s, env := tomcat(tb, name, "${jvmRoute}", name)
+	pid := filepath.Join(s.Dir, "pid")
+	script := fmt.Sprintf(`
+trap 'kill $!; wait $!; exit' TERM
+while :; do
+	. %s
+	JAVA_OPTS="$JAVA_OPTS -DjvmRoute=$jvmRoute" %s run &
+	echo $! > %s
+	wait $!
+done`, file, tomcatProgram, pid)
+	cmd := exec.Command(program(tb, "sh"), "-c", script)
+	cmd.Env = append(os.Environ(), env...)
+	s.Process = start(tb, "tomcat-"+name, cmd)
+	s.waitListening(s.Addr)
+	return s, []string{"sh", "-c", fmt.Sprintf(`old=$(cat %[1]s); kill $old; while [ "$(cat %[1]s)" = "$old" ]; do sleep 0.1; done`, pid)}
+}
+
+// tomcatProgram starts Tomcat.
+const tomcatProgram = tomcatHome + "/bin/catalina.sh"
+
+// tomcat makes the directory of a Tomcat whose pages begin with says, and
+// returns it with its environment.
+func tomcat(tb testing.TB, name, route, says string) (s *Server, env []string) {
+	tb.Helper()
 	dir := tb.TempDir()
 	addr := FreeAddr(tb)
 	host, port, err := net.SplitHostPort(addr)
@@ -45,15 +81,12 @@ func StartTomcat(tb testing.TB, name, route string) *Server {
 	}
 	WriteFile(tb, filepath.Join(dir, "conf"), "web.xml", web)
 	WriteFile(tb, filepath.Join(dir, "conf"), "server.xml", fmt.Appendf(nil, tomcatServer, host, port, route))
-	WriteFile(tb, filepath.Join(dir, "app"), "count.jsp", fmt.Appendf(nil, tomcatPage, route))
-	s := &Server{Name: name, Addr: addr, Dir: dir}
-	cmd := exec.Command(filepath.Join(tomcatHome, "bin", "catalina.sh"), "run")
-	// The compiler's first tier and a small heap: it lives for seconds.
-	cmd.Env = append(os.Environ(), "CATALINA_HOME="+tomcatHome, "CATALINA_BASE="+dir,
-		"JAVA_OPTS=-Xmx96m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-	s.Process = start(tb, "tomcat-"+name, cmd)
-	s.waitListening(addr)
-	return s
+	WriteFile(tb, filepath.Join(dir, "app"), "count.jsp", fmt.Appendf(nil, tomcatPage, says))
+	return &Server{Name: name, Addr: addr, Dir: dir}, []string{
+		"CATALINA_HOME=" + tomcatHome, "CATALINA_BASE=" + dir,
+		// The compiler's first tier and a small heap: it lives for seconds.
+		"JAVA_OPTS=-Xmx96m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+	}
 }
 
 // tomcatServer is server.xml. Without looking through libraries for tags, of

@@ -50,7 +50,7 @@ func prefixFile(k Key) ([]byte, error) {
 	return []byte(hex.EncodeToString(k.Prefix) + "\n"), nil
 }
 
-// tomcatFile is a line for bin/setenv.sh to read, or catalina.properties: the
+// tomcatFile is a line for bin/setenv.sh, or Debian's /etc/default, to read: the
 // name that Tomcat and its kin put behind each session ID.
 func tomcatFile(k Key) ([]byte, error) {
 	if k.Text == "" {
