@@ -234,6 +234,10 @@ func TestProbeSaysThatTicketsAreOff(t *testing.T) {
 		}
 	}
 	balancer := startProbing(t, []*lab.Server{haproxy, apache}, "30s")
+	out, err := exec.Command(mintmark, "status", "-c", balancer.File("mintmark.yaml")).Output()
+	if want := "server a mints nothing to route by (stateful): `mintmark probe " + haproxy.Addr + "`"; err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("mintmark status: %v, lacks %q:\n%s", err, want, out)
+	}
 	served := map[string]int{}
 	for range 10 {
 		r, err := lab.NewGoClient(cert, tls.VersionTLS13).Connect(balancer.routed)

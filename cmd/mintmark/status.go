@@ -148,6 +148,9 @@ func printStatus(w io.Writer, s daemon.Status) error {
 		}
 		_ = tw.Flush() // into memory
 		for _, srv := range p.Servers {
+			if srv.Layout != "" && srv.Mints == "" {
+				fmt.Fprintf(&b, "  server %s mints nothing to route by (%s): `mintmark probe %s` says what to change\n", srv.Name, srv.Layout, srv.Address)
+			}
 			if n := len(srv.Examples); n > 0 {
 				x := srv.Examples[n-1]
 				fmt.Fprintf(&b, "  ALARM: server %s assigns IDs outside its space, the last in field %s with the mark %s%s\n",
