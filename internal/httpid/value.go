@@ -4,7 +4,6 @@ package httpid
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"strings"
 )
 
@@ -167,19 +166,6 @@ func appendUUID(b []byte, s string) ([]byte, bool) {
 		}
 	}
 	return b, ok
-}
-
-// Spell returns how a value of the source would write an ID, for people: what
-// follows the cut.
-func (e Encoding) Spell(id []byte) string {
-	switch e {
-	case Hex:
-		return hex.EncodeToString(id)
-	case Base64URL:
-		return base64.RawURLEncoding.EncodeToString(id)
-	default:
-		return string(id)
-	}
 }
 
 // FindValue adds what a value that stands in the source's place comes to: it

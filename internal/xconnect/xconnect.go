@@ -31,7 +31,3 @@ func init() { //nolint:gochecknoinits // it must run before the initialisation o
 	}
 	_ = os.Setenv("GODEBUG", debug+setting+"=1") // it fails only for names and values that cannot be
 }
-
-// Enabled reports whether extended CONNECT was turned on, by this package or
-// by the operator.
-func Enabled() bool { return strings.Contains(os.Getenv("GODEBUG"), setting+"=1") }
