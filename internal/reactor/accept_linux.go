@@ -24,7 +24,7 @@ type Intake struct {
 	// Opened is told of the descriptor that is accepted from, when that begins
 	// (open) and before it ends.
 	Opened func(fd int, open bool)
-	// Accepted is called on the thread of the loop of that number. It owns the
+	// Accepted is called on the loop of that number. It owns the
 	// socket, which does not block. peer is zero if it has no IP address.
 	Accepted func(loop, fd int, peer netip.AddrPort)
 	// Failed is called when accepting fails. It returns how long to wait

@@ -1,9 +1,10 @@
-// Package reactor runs event loops: a few threads, each of which waits for
-// many sockets at once and calls the handler of the one that is ready.
+// Package reactor runs event loops: a few goroutines that in effect have a
+// thread each, wait for many sockets at once and call the handler of the one
+// that is ready.
 //
 // A Group has a Loop for each core. A Loop owns the sockets that are watched
 // on it, their timers, and everything that their handlers touch: handlers run
-// on the loop's thread, one after the other, and so need no locks. They must
+// on the loop, one after the other, and so need no locks. They must
 // not wait for anything; whoever has to wait does so on a goroutine and comes
 // back with Loop.Post.
 //

@@ -41,9 +41,16 @@ func (g *Group) Next() int { return int(g.next.Add(1) % uint32(len(g.loops))) }
 // Run runs the loops until ctx ends, and returns nil then. It may be called
 // once. Whoever has handlers registered ends them before: what is posted later
 // is not called.
+//
+// While it runs, the Go scheduler has a processor more for each loop. A loop
+// keeps one even while it waits for events; were there no idle one beside,
+// the runtime would take it away and give it back thousands of times a second,
+// and a busy loop would keep other goroutines waiting.
 func (g *Group) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(g.loops))
+	defer func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(g.loops)) }()
 	errs := make([]error, len(g.loops))
 	var wg sync.WaitGroup
 	for i, l := range g.loops {

@@ -123,7 +123,7 @@ func (l *Listener) use() bool {
 }
 
 // Close ends every Accept from the socket, waits for their end, and closes it.
-// It must not be called on the thread of a loop.
+// It must not be called on a loop.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	over, path := l.over, l.path

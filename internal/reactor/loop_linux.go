@@ -22,7 +22,7 @@ const (
 	Failed   Events = unix.EPOLLERR
 )
 
-// A Handler is what a Loop calls, on its thread.
+// A Handler is what a Loop calls, on its goroutine.
 type Handler interface {
 	// Ready says what has come to a socket since the last time. which is as
 	// given to Watch.
@@ -42,6 +42,10 @@ type slotEntry struct {
 	generation uint32
 }
 
+// giveWayEvery is below the ten milliseconds after which the Go scheduler
+// becomes impatient.
+const giveWayEvery = 8_000_000 // nanoseconds
+
 // maxEvents is how many events are taken from the kernel at once.
 const maxEvents = 128
 
@@ -51,13 +55,14 @@ type Loop struct {
 	epfd, wakefd int
 	epoch        time.Time // when now was 0
 
-	now    int64 // nanoseconds
-	slots  []slotEntry
-	unused []uint32
-	wheel  wheel
-	again  []Slot
-	turns  []Slot // of this turn; its memory is again's of the next
-	events [maxEvents]unix.EpollEvent
+	now     int64 // nanoseconds
+	gaveWay int64 // when giveWay last did
+	slots   []slotEntry
+	unused  []uint32
+	wheel   wheel
+	again   []Slot
+	turns   []Slot // of this turn; its memory is again's of the next
+	events  [maxEvents]unix.EpollEvent
 	// scratch is memory for whoever is being called.
 	scratch [64 << 10]byte
 
@@ -168,7 +173,7 @@ func (l *Loop) Scratch() []byte { return l.scratch[:] }
 // hand were taken from the kernel.
 func (l *Loop) Now() time.Duration { return time.Duration(l.now) }
 
-// Post has the loop call f, soon, on its thread. It is safe for concurrent
+// Post has the loop call f, soon, on its goroutine. It is safe for concurrent
 // use. It returns false when the loop has ended: f is not called.
 func (l *Loop) Post(f func()) bool {
 	l.mu.Lock()
@@ -191,8 +196,6 @@ func (l *Loop) Post(f func()) bool {
 // run is the loop. It ends when something posted has made stopped true, and
 // after everything that was posted.
 func (l *Loop) run(stopped *bool) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer l.end()
 	for !*stopped {
 		n, err := l.poll()
@@ -200,6 +203,7 @@ func (l *Loop) run(stopped *bool) error {
 			return err
 		}
 		l.now = int64(time.Since(l.epoch))
+		l.giveWay()
 		wake := false
 		for i := range n {
 			ev := &l.events[i]
@@ -246,6 +250,17 @@ func (l *Loop) patience() int {
 	const longest = int64(time.Hour)
 	wait := min(max(next-int64(time.Since(l.epoch)), 0), longest)
 	return int((wait + int64(time.Millisecond) - 1) / int64(time.Millisecond))
+}
+
+// giveWay lets the Go scheduler have a look every few milliseconds. It would
+// otherwise take the loop, which calls for no help of its own, for one that
+// has to be stopped: after ten milliseconds it sends signals, takes the
+// loop's processor away and polls for the next occasion.
+func (l *Loop) giveWay() {
+	if l.now-l.gaveWay >= giveWayEvery {
+		l.gaveWay = l.now
+		runtime.Gosched()
+	}
 }
 
 // end takes nothing more, and calls what was taken.
