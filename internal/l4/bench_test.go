@@ -80,7 +80,7 @@ func BenchmarkConnection(b *testing.B) {
 func BenchmarkPingPong(b *testing.B) {
 	for _, size := range []int{100, 4 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			e := newEcho(b, size)
+			e := newEcho(b, size, nil)
 			b.SetBytes(2 * int64(size))
 			b.ReportAllocs()
 			for b.Loop() {

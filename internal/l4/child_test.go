@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/l4"
+	"github.com/mintmark/mintmark/internal/reactor"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -27,6 +29,7 @@ const (
 	childEnv     = "MINTMARK_L4_CHILD_SERVER" // address to forward to
 	childTLSEnv  = "MINTMARK_L4_CHILD_TLS"    // not empty: protocol tls
 	childFileEnv = "MINTMARK_L4_CHILD_FILES"  // limit of descriptors
+	childLoopEnv = "MINTMARK_L4_CHILD_LOOPS"  // not empty: on event loops
 )
 
 // child is the child's main: it forwards connections until stdin ends, and
@@ -49,12 +52,25 @@ func child() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	p := l4.New(l4.Config{Dialer: toAddress(os.Getenv(childEnv))}, &l4.Settings{
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cfg := l4.Config{Dialer: toAddress(os.Getenv(childEnv))}
+	if os.Getenv(childLoopEnv) != "" {
+		loops, err := reactor.New(2)
+		if err == nil {
+			ln, err = reactor.Detach(ln)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		go func() { _ = loops.Run(context.Background()) }() // as long as the process
+		cfg.Loops = loops
+	}
+	p := l4.New(cfg, &l4.Settings{
 		Listener: &route.Listener{Name: "front", Pool: pool},
 		TLS:      os.Getenv(childTLSEnv) != "",
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- p.Serve(ctx, ln) }()
 	fmt.Println(ln.Addr())
@@ -83,6 +99,27 @@ type toAddress string
 func (a toAddress) Dial(ctx context.Context, _ *route.Server, timeout time.Duration) (net.Conn, error) {
 	d := net.Dialer{Timeout: timeout}
 	return d.DialContext(ctx, "tcp", string(a))
+}
+
+// Target implements l4.Connector.
+func (a toAddress) Target(*route.Server) (netip.AddrPort, bool) {
+	to, err := netip.ParseAddrPort(string(a))
+	return to, err == nil
+}
+
+// Connected implements l4.Connector.
+func (toAddress) Connected(*route.Server, time.Duration, error) {}
+
+// onBothEngines runs a test with a child on goroutines, and with one on event
+// loops.
+func onBothEngines(t *testing.T, test func(t *testing.T, env ...string)) {
+	t.Parallel()
+	for name, env := range map[string][]string{"portable": nil, "loops": {childLoopEnv + "=1"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, env...)
+		})
+	}
 }
 
 // A proxyProcess is a child.

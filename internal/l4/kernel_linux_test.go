@@ -22,9 +22,10 @@ import (
 // TestKernelCopies proves that bulk data does not pass through the process's
 // memory. The kernel keeps the books: /proc/PID/io counts what a process has
 // moved with read(2) and write(2) and their kin, and not what it has spliced.
-func TestKernelCopies(t *testing.T) {
-	t.Parallel()
-	const size = 256 << 20
+func TestKernelCopies(t *testing.T) { onBothEngines(t, kernelCopies) }
+
+func kernelCopies(t *testing.T, env ...string) {
+	const size = 128 << 20
 	block := bytes.Repeat([]byte("mintmark"), 32<<10)
 	send := func(c net.Conn) error {
 		for range size / len(block) {
@@ -46,7 +47,7 @@ func TestKernelCopies(t *testing.T) {
 		served <- errors.Join(err, <-sent)
 	})
 	// With a hello that offers a session, so that the answer is watched first.
-	p := startChild(t, to, childTLSEnv+"=1")
+	p := startChild(t, to, append(env, childTLSEnv+"=1")...)
 	before := ioBytes(t, p.cmd.Process.Pid)
 	c := p.dial()
 	defer c.Close()
@@ -98,12 +99,13 @@ func ioBytes(t *testing.T, pid int) int {
 // TestIdleHoldsNothing counts the descriptors of a proxy with connections
 // that are idle after bulk data: two sockets each, no pipes. Each pipe that a
 // connection held would be two more.
-func TestIdleHoldsNothing(t *testing.T) {
-	t.Parallel()
+func TestIdleHoldsNothing(t *testing.T) { onBothEngines(t, idleHoldsNothing) }
+
+func idleHoldsNothing(t *testing.T, env ...string) {
 	const conns = 100
 	block := bytes.Repeat([]byte("x"), 1<<20)
 	to := serveEach(t, echoAll)
-	p := startChild(t, to)
+	p := startChild(t, to, env...)
 	for range conns {
 		c := p.dial()
 		defer c.Close()
@@ -124,11 +126,12 @@ func TestIdleHoldsNothing(t *testing.T) {
 
 // TestOutOfDescriptors opens more connections than the process can have. It
 // survives, and serves new ones when the others have gone.
-func TestOutOfDescriptors(t *testing.T) {
-	t.Parallel()
+func TestOutOfDescriptors(t *testing.T) { onBothEngines(t, outOfDescriptors) }
+
+func outOfDescriptors(t *testing.T, env ...string) {
 	const limit = 64
 	to := serveEach(t, echoAll)
-	p := startChild(t, to, fmt.Sprintf("%s=%d", childFileEnv, limit))
+	p := startChild(t, to, append(env, fmt.Sprintf("%s=%d", childFileEnv, limit))...)
 	var open []net.Conn
 	for range limit {
 		open = append(open, p.dial())

@@ -18,8 +18,10 @@ import (
 type loopFlow struct {
 	buf     *buffer // what is held, in memory
 	pipe    *pipe   // or in the kernel
+	wide    bool    // pipe is a large one
 	at, end int32   // what of buf, or (end-at) how much in pipe
 	bulk    bool    // splice rather than copy
+	eager   bool    // the other side took all of the last pipe at once
 	copied  bool    // splicing is impossible
 	last    bool    // the stream ends behind what is held
 	ended   bool    // it has ended, and the other side was told
@@ -260,13 +262,15 @@ func (c *loopConn) drain(from int) bool {
 // as far as the other takes them.
 func (c *loopConn) splice(from int) bool {
 	f, src := &c.flows[from], &c.socks[from]
-	p := c.proxy.pipes.get()
-	if p == nil {
-		return c.copy(from) // no descriptors left: copying needs none
+	size := c.takePipe(f)
+	if f.pipe == nil {
+		f.copied = true // no pipe to be had: copying needs none
+		return true
 	}
-	n, errno := reactor.Splice(int(src.fd), p.w, pipeSize)
-	if errno != reactor.OK || n == 0 {
-		c.proxy.pipes.put(p, 0)
+	n, errno := reactor.Splice(int(src.fd), f.pipe.w, size)
+	f.at, f.end = 0, int32(n)
+	if n == 0 {
+		c.drop(f)
 	}
 	switch {
 	case errno == unix.EAGAIN:
@@ -282,9 +286,22 @@ func (c *loopConn) splice(from int) bool {
 		c.endOfStream(from)
 		return false
 	}
-	f.pipe, f.at, f.end = p, 0, int32(n)
 	f.bulk = n >= copyBuffer.bytes()
-	return c.drain(from)
+	f.eager = c.drain(from)
+	return f.eager
+}
+
+// takePipe gives f a pipe, if there is one, and returns how much to put into
+// it.
+func (c *loopConn) takePipe(f *loopFlow) int {
+	if f.eager {
+		if f.pipe = c.shard.loops.largePipes.get(); f.pipe != nil {
+			f.wide = true
+			return largePipeSize
+		}
+	}
+	f.pipe = c.proxy.pipes.get()
+	return pipeSize
 }
 
 func (c *loopConn) drainPipe(from int) (int, bool) {
@@ -310,8 +327,12 @@ func (c *loopConn) drop(f *loopFlow) {
 		f.buf = nil
 	}
 	if f.pipe != nil {
-		c.proxy.pipes.put(f.pipe, int(f.end-f.at))
-		f.pipe = nil
+		pool := &c.proxy.pipes
+		if f.wide {
+			pool = &c.shard.loops.largePipes
+		}
+		pool.put(f.pipe, int(f.end-f.at))
+		f.pipe, f.wide = nil, false
 	}
 	f.at, f.end = 0, 0
 }

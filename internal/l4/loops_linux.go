@@ -19,6 +19,8 @@ type loops struct {
 	group  *reactor.Group
 	shards []*shard
 
+	largePipes pipePool // for flows whose other side takes much at once
+
 	mu        sync.Mutex
 	listeners map[int]bool // sockets that are accepted from
 }
@@ -46,7 +48,7 @@ func newLoops(p *Proxy, g *reactor.Group) *loops {
 	if g == nil {
 		return nil
 	}
-	e := &loops{proxy: p, group: g, listeners: make(map[int]bool)}
+	e := &loops{proxy: p, group: g, listeners: make(map[int]bool), largePipes: pipePool{size: largePipeSize, limit: maxLargePipes}}
 	for _, l := range g.Loops() {
 		e.shards = append(e.shards, &shard{loops: e, proxy: p, loop: l})
 	}
@@ -145,6 +147,7 @@ func (e *loops) adopt(nc net.Conn) bool {
 // drain is Drain: see there.
 func (e *loops) drain(ctx context.Context) (cut int) {
 	p := e.proxy
+	defer e.largePipes.close()
 	var ended sync.WaitGroup
 	for _, s := range e.shards {
 		ended.Add(1)

@@ -68,3 +68,15 @@ func TestLoopHandedOver(t *testing.T) {
 		return l4.New(cfg, s)
 	})
 }
+
+// TestLoopAllocations holds that forwarding on event loops allocates nothing.
+func TestLoopAllocations(t *testing.T) { forwardAllocations(t, startLoops(t)) }
+
+// TestLoopConnSize bounds what an idle connection costs: there is one of these
+// for each, and a slot and a timer of its loop.
+func TestLoopConnSize(t *testing.T) {
+	t.Parallel()
+	if l4.LoopConnSize > 512 {
+		t.Errorf("a connection takes %d bytes; want at most 512", l4.LoopConnSize)
+	}
+}

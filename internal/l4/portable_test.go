@@ -16,6 +16,7 @@ import (
 
 	"github.com/mintmark/mintmark/internal/l4"
 	"github.com/mintmark/mintmark/internal/metrics"
+	"github.com/mintmark/mintmark/internal/reactor"
 	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/tlshello/hellotest"
 )
@@ -159,7 +160,7 @@ type echo struct {
 	back   []byte
 }
 
-func newEcho(t testing.TB, size int) *echo {
+func newEcho(t testing.TB, size int, loops *reactor.Group) *echo {
 	to := serveEach(t, func(c net.Conn) {
 		b := make([]byte, size)
 		for {
@@ -171,7 +172,7 @@ func newEcho(t testing.TB, size int) *echo {
 			}
 		}
 	})
-	_, addr := start(t, l4.Config{Dialer: toAddress(to.String())}, &l4.Settings{})
+	_, addr := start(t, l4.Config{Dialer: toAddress(to.String()), Loops: loops}, &l4.Settings{})
 	c := connect(t, addr)
 	_ = c.SetDeadline(time.Time{}) // a benchmark takes as long as it takes
 	return &echo{client: c, out: make([]byte, size), back: make([]byte, size)}
@@ -188,9 +189,11 @@ func (e *echo) roundTrip(t testing.TB) {
 
 // TestForwardAllocations holds that forwarding allocates nothing, for small
 // messages and for bulk.
-func TestForwardAllocations(t *testing.T) {
+func TestForwardAllocations(t *testing.T) { forwardAllocations(t, nil) }
+
+func forwardAllocations(t *testing.T, loops *reactor.Group) {
 	for _, size := range []int{100, 1 << 20} {
-		e := newEcho(t, size)
+		e := newEcho(t, size, loops)
 		e.roundTrip(t) // buffers and pipes are made
 		limit := 0.0
 		if raceEnabled {

@@ -42,9 +42,9 @@ type slotEntry struct {
 	generation uint32
 }
 
-// giveWayEvery is below the ten milliseconds after which the Go scheduler
+// giveWayEvery is well below the ten milliseconds after which the Go scheduler
 // becomes impatient.
-const giveWayEvery = 8_000_000 // nanoseconds
+const giveWayEvery = 5_000_000 // nanoseconds
 
 // maxEvents is how many events are taken from the kernel at once.
 const maxEvents = 128
