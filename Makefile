@@ -76,6 +76,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and drained, and again while servers restart with new keys
 	./scripts/install-test-packages
 	$(GO) test -tags soak -count=1 -v -timeout 0 ./test/soak -duration $(SOAKTIME)
+	cd test/datagram && $(GO) test -tags soak -count=1 -v -timeout 0 -run Soak . -duration $(SOAKTIME)
 	$(GO) test -count=1 -v -timeout 30m -run TestControlPlaneKilled ./test -kills 200
 
 .PHONY: clean
