@@ -46,7 +46,9 @@ nginx, HAProxy and Apache read. Each call makes another one. With --assignment
 FILE it goes into FILE instead, for a server that mints with the SDK (mint.File
 in Go, mint.mjs for Node.js). A mark of this generation that is in FILE stays,
 and so do those of earlier generations that the plan still has. FILE may hold a
-mark key: it is written with mode 0600.
+mark key: it is written with mode 0600. For a pool of the scheme quic-lb, which has
+no plan, FILE gets the server's part of its configurations, and the server mints
+under the last of the file.
 
 The plan of a sealed pool holds its mark keys. It is written with mode 0600,
 and the keys are never shown.
@@ -124,6 +126,9 @@ func runPlan(e *env, f planFlags) error {
 	}
 	if err != nil {
 		return err
+	}
+	if quic, ok := quicLBPool(cfg, f.pool); ok && f.mint != "" {
+		return assignQUICLB(e.stdout, cfg.Schemes[quic], quic, f)
 	}
 	pool, scheme, err := plannedPool(cfg, f.pool)
 	if err != nil {

@@ -105,6 +105,10 @@ type Scheme struct {
 	Members []idspace.Member
 	// QUICLB are the configurations of the scheme quic-lb; nil without it.
 	QUICLB *quiclb.Set
+	// QUICLBOrder are their numbers in the order of the file, and ServerIDs what
+	// each server has under them.
+	QUICLBOrder []quiclb.ConfigID
+	ServerIDs   map[route.ServerName][]quiclb.Decoded
 	// CIDLength is the length of the servers' connection IDs; 0: not known.
 	CIDLength int
 	// Significant is how many of their octets say whose they are; 0: not known.

@@ -219,7 +219,13 @@ func (c *checker) quicLB(f *FilePool, p *path) *idspace.Table {
 	}
 	scheme := c.result.Schemes[route.PoolName(f.Name)]
 	scheme.QUICLB = set
+	scheme.ServerIDs = map[route.ServerName][]quiclb.Decoded{}
+	for _, id := range servers {
+		name := route.ServerName(owners[id.Server])
+		scheme.ServerIDs[name] = append(scheme.ServerIDs[name], quiclb.Decoded{ServerID: id.ID, Config: id.Config})
+	}
 	for _, q := range list {
+		scheme.QUICLBOrder = append(scheme.QUICLBOrder, q.ID)
 		scheme.Significant = max(scheme.Significant, 1+q.ServerIDLength+q.NonceLength)
 	}
 	c.result.Schemes[route.PoolName(f.Name)] = scheme
