@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -153,6 +154,7 @@ type poolFacts struct {
 	protocols map[Protocol]bool // of the listeners that use it
 	limit     int               // of all its servers' connections; 0: none
 	cidLength int               // of its servers' connection IDs; 0: not known
+	read      idspace.FieldSet  // what listeners of protocol http read for it
 }
 
 // CheckName returns why name cannot be that of a pool, server, group or

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/httpid"
 	"github.com/mintmark/mintmark/internal/route"
 )
@@ -35,6 +36,26 @@ type ID struct {
 
 // HTTP reports whether the listener speaks HTTP.
 func (f *FileListener) HTTP() bool { return f.Protocol == string(ProtocolHTTP) }
+
+// fields are those in which a listener of protocol http reads IDs.
+func (f *FileListener) fields() idspace.FieldSet {
+	var set idspace.FieldSet
+	for i := range f.IDs {
+		id := &f.IDs[i]
+		for field, name := range map[idspace.Field]string{
+			idspace.FieldCookie: id.Cookie, idspace.FieldHeader: id.Header, idspace.FieldQuery: id.Query,
+			idspace.FieldPath: id.Path, idspace.FieldJSON: id.JSON,
+		} {
+			if name != "" {
+				set |= idspace.Fields(field)
+			}
+		}
+	}
+	return set
+}
+
+// onlyHTTP reports whether nothing but HTTP comes to the pool.
+func (p *poolFacts) onlyHTTP() bool { return len(p.protocols) == 1 && p.protocols[ProtocolHTTP] }
 
 // http checks what only listeners of protocol http have.
 func (c *checker) http(f *FileListener, p *path) *HTTP {

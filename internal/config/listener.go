@@ -313,6 +313,7 @@ func (c *checker) poolReference(name string, p *path, f *FileListener) {
 	pool, ok := c.pools[name]
 	if ok {
 		pool.protocols[Protocol(f.Protocol)] = true
+		pool.read |= f.fields()
 		if f.HTTP() && pool.config.ProxyProtocol != route.ProxyNone {
 			c.problemf(p, "remove proxy_protocol from the pool; its servers read X-Forwarded-For",
 				"pool %s sends PROXY headers, which name one client for all requests of a connection", quote(name))

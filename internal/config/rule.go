@@ -221,6 +221,11 @@ func (c *checker) ruleWarnings(pool *poolFacts, rules []idspace.Rule, paths map[
 			continue
 		}
 		fields := r.Fields
+		if pool.onlyHTTP() && pool.read != 0 && fields != 0 && !fields.Intersects(pool.read) {
+			c.warnf(p.field("field"), "write a field that ids of the listener has, or remove the rule",
+				"no listener of the pool reads an ID in %s", fields)
+			continue
+		}
 		if onlyTLS {
 			if fields != 0 && !fields.Intersects(tlsFields()) {
 				c.warnf(p.field("field"), "write psk, ticket or session_id, or remove the rule",

@@ -109,6 +109,10 @@ func (c *checker) warnSpaces(f *FilePool, pool *poolFacts) {
 		c.warnf(pool.path.field("name"), "use protocol: tls if the clients speak TLS",
 			"protocol tcp reads no ID, so the spaces of pool %s are never looked up", f.Name)
 	}
+	if pool.onlyHTTP() && pool.read == 0 {
+		c.warnf(pool.path.field("name"), "write in the listener where the ID is, as in ids: [{cookie: session}]",
+			"no listener of protocol http reads an ID, so the spaces of pool %s are never looked up", f.Name)
+	}
 	if pool.protocols[ProtocolTLS] {
 		c.warnRandom(f, pool, t)
 	}
