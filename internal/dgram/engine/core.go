@@ -82,8 +82,12 @@ func (c *core) decide(datagram []byte, tuple *dgram.Tuple, now time.Time) dgram.
 		c.tally.refused(string(dgram.CauseOf(err)))
 		return dgram.Verdict{RoutedBy: route.ByRefused}
 	}
-	id := c.message.ID[:min(len(c.message.ID), c.set.Significant)]
-	whole := len(id) > 0 && len(id) == c.set.Significant
+	significant := c.set.Significant
+	if c.set.Reader.Protocol != dgram.QUIC {
+		significant = len(c.message.ID) // nothing else is in it
+	}
+	id := c.message.ID[:min(len(c.message.ID), significant)]
+	whole := len(id) > 0 && len(id) == significant
 	if l := &c.last; whole && l.valid && c.message.Field == l.verdict.Field && *tuple == l.tuple && bytes.Equal(id, l.id) {
 		c.tally.decided(l.verdict.Field, l.verdict.RoutedBy)
 		return l.verdict

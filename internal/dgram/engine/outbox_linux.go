@@ -241,6 +241,17 @@ func appendControl(b []byte, level, kind int32, value []byte) []byte {
 func send(fd int, messages []unix.Mmsghdr) (int, unix.Errno) {
 	sent := 0
 	for sent < len(messages) {
+		if sent == len(messages)-1 {
+			_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages[sent].Hdr)),
+				unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			if errno == unix.EINTR {
+				continue
+			}
+			if errno != 0 {
+				return sent, errno
+			}
+			return sent + 1, 0
+		}
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages[sent])),
 			uintptr(len(messages)-sent), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		if errno == unix.EINTR {

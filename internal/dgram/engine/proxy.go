@@ -46,8 +46,8 @@ type Config struct {
 type Settings struct {
 	Listener *route.Listener // its pool is where everything goes
 	Reader   dgram.ReaderConfig
-	// Significant is how many octets of an ID say whose it is; what follows does not
-	// matter. 0: not known.
+	// Significant is how many octets of a QUIC connection ID say whose it is; what
+	// follows does not matter. 0: not known.
 	Significant int
 	// MaxFlows is how many flows the listener may have on each of its addresses;
 	// 0 means DefaultMaxFlows.

@@ -159,7 +159,6 @@ func (w *epollWorker) wait() (int, error) {
 		}
 	}
 	if errno == 0 && (n > 0 || len(w.ready) > 0) {
-		w.pace.gather()
 		return n, nil
 	}
 	timeout := -1
