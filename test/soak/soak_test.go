@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ var duration = flag.Duration("duration", time.Minute, "how long clients come bac
 
 const (
 	clients     = 16
+	aborters    = 2
 	replicas    = 2
 	stepPause   = 2 * time.Second // from one disturbance to the next
 	settleLimit = 30 * time.Second
@@ -131,6 +133,15 @@ func TestSoak(t *testing.T) {
 			}
 		})
 	}
+	var aborts atomic.Int64
+	for range aborters {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				abort(ctx, s.replicas[rand.IntN(replicas)].addr)
+				aborts.Add(1)
+			}
+		})
+	}
 	kills, reloads, drains := s.disturb(ctx, t)
 	wg.Wait()
 
@@ -141,11 +152,30 @@ func TestSoak(t *testing.T) {
 		}
 		t.Error(f)
 	}
-	t.Logf("%v, %d clients with TLS 1.3 and 1.2, %d replicas, 3 nginx: %d connections, %d resumed, %d interrupted by %d kills, %d reloads, %d drains, %d faults",
+	t.Logf("%v, %d clients with TLS 1.3 and 1.2, %d replicas, 3 nginx: %d connections, %d resumed, %d interrupted by %d kills, %d reloads, %d drains; %d aborted, %d faults",
 		*duration, clients, replicas, seen.connections.Load(), seen.resumed.Load(), seen.interrupted.Load(),
-		kills, reloads, drains, len(seen.faults))
+		kills, reloads, drains, aborts.Load(), len(seen.faults))
 	for i, r := range s.replicas {
 		s.wantNothingLeft(t, i, r)
+	}
+}
+
+// abort connects, begins a hello or something that is none, and is gone, half
+// of the time with a reset. The replica may be away.
+func abort(ctx context.Context, addr string) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	began := append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 252}, make([]byte, 600)...) // a record and a message of 508 bytes
+	if rand.IntN(4) == 0 {
+		began[0] = 'G'
+	}
+	_, _ = c.Write(began[:rand.IntN(len(began))]) // what comes of it is the replica's to bear
+	if rand.IntN(2) == 0 {
+		_ = c.(*net.TCPConn).SetLinger(0)
 	}
 }
 
@@ -185,9 +215,13 @@ func (s *site) disturb(ctx context.Context, t *testing.T) (kills, reloads, drain
 func (s *site) wantNothingLeft(t *testing.T, i int, r *replica) {
 	t.Helper()
 	used, peak := openFiles(t, r), memory(t, r)
+	goroutines := r.Metrics().Sum("go_goroutines", nil)
 	r.Stop()
 	r.Start()
 	fresh := openFiles(t, r)
+	if now := r.Metrics().Sum("go_goroutines", nil); goroutines > now+8 { // those of the admin address come and go
+		t.Errorf("replica %d has %v goroutines after the load; %v when started anew", i, goroutines, now)
+	}
 	t.Logf("replica %d: %d descriptors, %d when started anew; %s", i, used, fresh, peak)
 	if used > fresh+4 { // idle keep-alive connections of this test to the admin address
 		t.Errorf("replica %d holds %d descriptors after the load; %d when started anew", i, used, fresh)
