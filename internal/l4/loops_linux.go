@@ -160,7 +160,6 @@ func (e *loops) drain(ctx context.Context) (cut int) {
 	select {
 	case <-all:
 	case <-ctx.Done():
-		p.cut()
 		counts := make(chan int, len(e.shards))
 		for _, s := range e.shards {
 			if !s.loop.Post(func() { counts <- s.cut() }) {
@@ -170,6 +169,7 @@ func (e *loops) drain(ctx context.Context) (cut int) {
 		for range e.shards {
 			cut += <-counts
 		}
+		p.cut() // dials end; before, their connections would have refused politely
 		<-all
 	}
 	return cut
