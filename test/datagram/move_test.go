@@ -99,7 +99,7 @@ func move(t *testing.T, from, to scheme, connections, rounds int) {
 	if renewed < connections*9/10 {
 		t.Errorf("%d of %d connections have an ID of the new configuration", renewed, connections)
 	}
-	if n := stuck.Load(); n > int64(connections*rounds/20) {
+	if n := stuck.Load(); n > int64(connections*rounds/10) {
 		t.Errorf("%d of %d migrations did not come about", n, connections*rounds)
 	}
 	t.Logf("%d connections, by server %v; %d ended with an ID of the new configuration; %d of %d migrations did not come about",
