@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -163,9 +164,7 @@ func (x *exchange) pass(res *http.Response) {
 	removeHopByHop(res.Header)
 	w := &responseWriter{ResponseWriter: x.writer, x: x}
 	h := w.Header()
-	for name, values := range res.Header {
-		h[name] = values
-	}
+	maps.Copy(h, res.Header)
 	w.WriteHeader(res.StatusCode)
 	buf := x.proxy.copies.Get()
 	defer x.proxy.copies.Put(buf)
@@ -212,9 +211,7 @@ func (x *exchange) carry(to *remote, protocol string) {
 // carryStream is carry for a client with extended CONNECT.
 func (x *exchange) carryStream(to *remote, header http.Header) {
 	w := &responseWriter{ResponseWriter: x.writer, x: x}
-	for name, values := range header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), header)
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(x.writer)
 	if rc.Flush() != nil {
