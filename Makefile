@@ -79,6 +79,11 @@ soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and 
 	cd test/datagram && $(GO) test -tags soak -count=1 -v -timeout 0 -run Soak . -duration $(SOAKTIME)
 	$(GO) test -count=1 -v -timeout 30m -run TestControlPlaneKilled ./test -kills 200
 
+.PHONY: screenshots
+screenshots: ## make the pictures of the web UI in docs/images/web-ui
+	./scripts/install-test-packages
+	MINTMARK_SCREENSHOTS=$(CURDIR)/docs/images/web-ui $(GO) test -count=1 -timeout 10m ./internal/webui -run '^(TestPagesLookRight|TestThreeThousandOwners)$$'
+
 .PHONY: clean
 clean: ## remove what the targets above built
 	rm -rf bin test/web/node/node_modules

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/explain"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -83,7 +84,7 @@ routed: codepoint_111, no_config, too_short or unknown_server_id.`,
 					return explainPool(ctx, e, cf, *pool, operands[0], f.field)
 				}
 				f.asJSON = *cf.json
-				return explain(e, operands[0], f)
+				return runExplain(e, operands[0], f)
 			}
 		},
 	}
@@ -95,11 +96,11 @@ type explainFlags struct {
 }
 
 // message reads the operand as the listener would.
-func (f *explainFlags) message(e *env, operand string, field idspace.Field, lc *config.Listener) (*message, error) {
+func (f *explainFlags) message(e *env, operand string, field idspace.Field, lc *config.Listener) (*explain.Message, error) {
 	if lc.Protocol == config.ProtocolHTTP {
 		m, err := readHTTP(e.stdin, operand, field, lc)
-		if err == nil && m.host == "" {
-			m.host, m.path = f.host, f.path
+		if err == nil && m.Host == "" {
+			m.Host, m.Path = f.host, f.path
 		}
 		return m, err
 	}
@@ -111,17 +112,17 @@ func (f *explainFlags) message(e *env, operand string, field idspace.Field, lc *
 		return nil, err
 	}
 	if lc.Protocol != config.ProtocolTLS {
-		m = &message{}
+		m = &explain.Message{}
 	}
-	if m.sni == "" {
-		m.sni = f.sni
+	if m.SNI == "" {
+		m.SNI = f.sni
 	}
 	return m, nil
 }
 
-// explain answers for one value. The decision is the balancer's own: a pool is
-// built from the file and asked.
-func explain(e *env, operand string, f explainFlags) error {
+// runExplain answers for one value. The decision is the balancer's own: a pool
+// is built from the file and asked.
+func runExplain(e *env, operand string, f explainFlags) error {
 	facts, err := explainFacts(f)
 	if err != nil {
 		return err
@@ -145,26 +146,26 @@ func explain(e *env, operand string, f explainFlags) error {
 	if err != nil {
 		return err
 	}
-	m.addTo(facts)
+	m.AddTo(facts)
 	listener, err := buildListener(cfg, lc)
 	if err != nil {
 		return err
 	}
-	x := explanation{Field: idspace.FieldNone.String(), Listener: string(lc.Name), SNI: m.sni}
-	if m.datagram != nil && m.datagram.refusal != nil {
-		x.refusedDatagram(m.datagram.refusal)
-		return x.print(e.stdout, f.asJSON)
+	x := &explain.Explanation{Field: idspace.FieldNone.String(), Listener: string(lc.Name), SNI: m.SNI}
+	if m.Datagram != nil && m.Datagram.Refusal != nil {
+		refusedDatagram(x, m.Datagram.Refusal)
+		return printExplanation(x, e.stdout, f.asJSON)
 	}
 	if lc.Protocol == config.ProtocolTCP {
 		x.Notes = append(x.Notes, "a listener of protocol "+string(lc.Protocol)+" reads no ID")
 	}
-	pool := listener.PoolFor([]byte(m.sni))
-	if m.http {
-		pool = listener.PoolForHTTP(m.host, m.path)
+	pool := listener.PoolFor([]byte(m.SNI))
+	if m.HTTP {
+		pool = listener.PoolForHTTP(m.Host, m.Path)
 	}
 	if pool == nil {
-		x.noRoute()
-		return x.print(e.stdout, f.asJSON)
+		x.NoRoute()
+		return printExplanation(x, e.stdout, f.asJSON)
 	}
 	if err := markDown(pool, f.down); err != nil {
 		return err
@@ -172,8 +173,9 @@ func explain(e *env, operand string, f explainFlags) error {
 	if cfg.Discover[pool.Config.Name] != nil && pool.Config.Table == nil {
 		x.Notes = append(x.Notes, "the spaces of this pool are what probes find, and only a running balancer has asked the servers")
 	}
-	x.decide(pool, cfg.Schemes[pool.Config.Name], m, facts)
-	return x.print(e.stdout, f.asJSON)
+	scheme := cfg.Schemes[pool.Config.Name]
+	x.Decide(pool, explain.Scheme{Kind: scheme.Kind, QUICLB: scheme.QUICLB}, m, facts)
+	return printExplanation(x, e.stdout, f.asJSON)
 }
 
 func explainFacts(f explainFlags) (*route.Facts, error) {

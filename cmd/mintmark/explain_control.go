@@ -26,7 +26,7 @@ func explainPool(ctx context.Context, e *env, cf controlFlags, pool, operand, fi
 		return err
 	}
 	var answer *mintmarkv1.ExplainResponse
-	for _, candidate := range m.candidates {
+	for _, candidate := range m.Candidates {
 		r, err := c.Explain(ctx, connect.NewRequest(&mintmarkv1.ExplainRequest{
 			Pool: pool, Field: candidate.Field.String(), Id: candidate.ID,
 		}))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/config"
+	"github.com/mintmark/mintmark/internal/explain"
 	"github.com/mintmark/mintmark/internal/httpid"
 	"github.com/mintmark/mintmark/internal/l7"
 	"github.com/mintmark/mintmark/internal/route"
@@ -17,7 +18,7 @@ import (
 
 // readHTTP reads the operand for a listener of protocol http: a value as it
 // stands in one of the listener's places for IDs, or a whole request, as text.
-func readHTTP(stdin io.Reader, operand string, field idspace.Field, lc *config.Listener) (*message, error) {
+func readHTTP(stdin io.Reader, operand string, field idspace.Field, lc *config.Listener) (*explain.Message, error) {
 	data, _, err := readOperand(stdin, operand)
 	if err != nil {
 		return nil, err
@@ -25,7 +26,7 @@ func readHTTP(stdin io.Reader, operand string, field idspace.Field, lc *config.L
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, usagef("the value is empty")
 	}
-	m := &message{http: true}
+	m := &explain.Message{HTTP: true}
 	var sources []*httpid.Source
 	for _, id := range lc.HTTP.IDs {
 		s, err := httpid.New(id.Source)
@@ -41,12 +42,12 @@ func readHTTP(stdin io.Reader, operand string, field idspace.Field, lc *config.L
 		return s.FindValue(string(bytes.TrimRight(data, "\r\n")), at, v)
 	}
 	if r, body := parseRequest(data); r != nil {
-		m.host, m.path = r.Host, r.URL.Path
+		m.Host, m.Path = r.Host, r.URL.Path
 		in := httpid.Message{Header: r.Header, Query: r.URL.RawQuery, Path: r.URL.EscapedPath()}
 		find = func(s *httpid.Source, at int, v *httpid.Values) error {
 			if s.Kind() == httpid.JSON {
 				if int64(len(body)) > lc.HTTP.IDs[at].Limit {
-					m.notes = append(m.notes, "the body is longer than the limit of "+s.String()+", and over_limit applies")
+					m.Notes = append(m.Notes, "the body is longer than the limit of "+s.String()+", and over_limit applies")
 					return nil
 				}
 				return s.FindJSON(body, at, v)
@@ -62,7 +63,7 @@ func readHTTP(stdin io.Reader, operand string, field idspace.Field, lc *config.L
 		}
 	}
 	for _, found := range v.All() {
-		m.candidates = append(m.candidates, route.Candidate{
+		m.Candidates = append(m.Candidates, route.Candidate{
 			Field: l7.FieldOf(sources[found.Source]), ID: found.ID, Source: uint8(found.Source + 1),
 		})
 	}

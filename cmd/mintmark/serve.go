@@ -82,15 +82,20 @@ func serve(ctx context.Context, e *env, file string, stale bool, log *slog.Logge
 // kept and copied.
 func printAdminToken(w io.Writer, token, url string) {
 	fmt.Fprintf(w, `
-This control plane has started for the first time. Log in as its first admin:
-
-  mintmark login %s
-
-with this token, which works once, within a day, and is not shown again:
+This control plane has started for the first time. Log in as its first admin,
+in a browser at
 
   %s
 
-`, url, token)
+or in a shell with
+
+  mintmark login %s
+
+by this token, which works once, within a day, and is not shown again:
+
+  %s
+
+`, url, url, token)
 }
 
 // newLogger returns the logger that the flags ask for.

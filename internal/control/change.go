@@ -102,6 +102,9 @@ func (s *Server) change(ctx context.Context, pool string, a *act, f func(*change
 			return 0, err
 		}
 		t, err := c.txn(a)
+		if err == nil && a != nil && !c.dryRun {
+			err = c.remember(ctx, &t)
+		}
 		if err != nil || c.dryRun || len(t.Put)+len(t.Delete) == 0 {
 			return c.poolRev, err
 		}

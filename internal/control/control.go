@@ -16,8 +16,10 @@
 //	routes/NAME           what balancers are sent of a pool; secret
 //	balancers/NAME        a balancer that has joined
 //	agents/POOL/SERVER    an agent that has joined, and keys it sealed for others
+//	history/NAME/TIME     what was wanted of a pool after a change, the last few
 //	audit/...             who changed what (package audit)
-//	tokens/, identities/  who may come in (package access)
+//	tokens/, identities/, people/, sessions/
+//	                      who may come in (package access)
 //
 // A balancer acknowledges a revision of the store: it then has every entry
 // under routes/ that was not changed since.
@@ -27,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -55,6 +58,7 @@ type Server struct {
 	access *access.Keeper
 	now    func() time.Time
 	log    *slog.Logger
+	inside http.Handler // of Client
 
 	mu        sync.Mutex
 	connected map[string]int // streams, by key of the member
@@ -71,9 +75,11 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{
+	s := &Server{
 		store: c.Store, access: c.Access, now: c.Now, log: c.Logger, connected: make(map[string]int),
-	}, nil
+	}
+	s.inside = s.calls()
+	return s, nil
 }
 
 // The prefixes of the store's keys.
@@ -83,6 +89,7 @@ const (
 	prefixRoutes    = "routes/"
 	prefixBalancers = "balancers/"
 	prefixAgents    = "agents/"
+	prefixHistory   = "history/"
 )
 
 func agentKey(pool, server string) string { return prefixAgents + pool + "/" + server }

@@ -46,6 +46,7 @@ func rules() access.Rules {
 			mintmarkv1connect.ControlServiceCreateTokenProcedure:    write,
 			mintmarkv1connect.ControlServiceRemoveMemberProcedure:   write,
 			mintmarkv1connect.ControlServiceImportProcedure:         write,
+			mintmarkv1connect.ControlServiceRestorePoolProcedure:    write,
 			mintmarkv1connect.EnrollServiceRenewProcedure: {
 				access.RoleAdmin, access.RoleViewer, access.RoleBalancer, access.RoleAgent,
 			},
@@ -61,6 +62,17 @@ func rules() access.Rules {
 // Handler serves the API: gRPC, gRPC-Web and Connect, by one path for each
 // call.
 func (s *Server) Handler() http.Handler {
+	mux := s.calls()
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(api.OpenAPI)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	return s.access.Middleware(noBrowsers(mux))
+}
+
+// calls serves the API to whoever the context of a request says it is.
+func (s *Server) calls() *http.ServeMux {
 	mux := http.NewServeMux()
 	guard := connect.WithInterceptors(access.Interceptor(rules()))
 	members := connect.WithReadMaxBytes(maxMemberRequestBytes)
@@ -68,12 +80,15 @@ func (s *Server) Handler() http.Handler {
 	mux.Handle(mintmarkv1connect.NewEnrollServiceHandler(&enrollAPI{s}, guard, members))
 	mux.Handle(mintmarkv1connect.NewBalancerServiceHandler(&balancerAPI{s}, guard, members))
 	mux.Handle(mintmarkv1connect.NewAgentServiceHandler(&agentAPI{s}, guard, members))
-	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(api.OpenAPI)
-	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	return s.access.Middleware(noBrowsers(mux))
+	return mux
+}
+
+// services are the names of the API's services.
+func services() []string {
+	return []string{
+		mintmarkv1connect.ControlServiceName, mintmarkv1connect.EnrollServiceName,
+		mintmarkv1connect.BalancerServiceName, mintmarkv1connect.AgentServiceName,
+	}
 }
 
 // noBrowsers refuses requests that a page of another site makes a browser
@@ -91,12 +106,23 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
-// HTTPServer returns a server of the API for a listener. With plain set it
-// speaks HTTP without TLS, which is for loopback addresses only: Serve refuses
-// others.
-func (s *Server) HTTPServer(names []string, plain bool) *http.Server {
+// HTTPServer returns a server of the API for a listener, and of ui, if it is
+// not nil, on the paths that the API does not have. With plain set it speaks
+// HTTP without TLS, which is for loopback addresses only: Serve refuses others.
+func (s *Server) HTTPServer(names []string, plain bool, ui http.Handler) *http.Server {
+	handler := s.Handler()
+	if ui != nil {
+		mux := http.NewServeMux()
+		mux.Handle("/healthz", handler)
+		mux.Handle("/openapi.json", handler)
+		for _, service := range services() {
+			mux.Handle("/"+service+"/", handler)
+		}
+		mux.Handle("/", ui)
+		handler = mux
+	}
 	h := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 	}
 	if plain {
 		p := new(http.Protocols)

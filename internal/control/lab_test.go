@@ -72,7 +72,7 @@ func newPlane(t *testing.T) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := p.server.HTTPServer([]string{"127.0.0.1"}, false)
+	s := p.server.HTTPServer([]string{"127.0.0.1"}, false, nil)
 	s.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	done := make(chan struct{})
 	go func() {

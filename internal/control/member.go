@@ -59,6 +59,13 @@ func (a *adminAPI) ListMembers(ctx context.Context, _ *connect.Request[mintmarkv
 		return nil, rpcError(err)
 	}
 	out := &mintmarkv1.ListMembersResponse{Balancers: balancers}
+	people, err := a.s.access.People(ctx)
+	if err != nil {
+		return nil, rpcError(err)
+	}
+	for _, p := range people {
+		out.People = append(out.People, &mintmarkv1.Person{Name: p.Name, Role: string(p.Role), HasPassword: p.HasPassword})
+	}
 	for _, e := range all {
 		c, err := a.s.load(ctx, trimmed(e.Key, prefixPools))
 		if err != nil {
@@ -120,13 +127,16 @@ func (a *adminAPI) RemoveMember(ctx context.Context, r *connect.Request[mintmark
 	m := r.Msg
 	var rev uint64
 	var err error
+	balancer, agent, person := m.GetBalancer() != "", m.GetPool() != "" && m.GetServer() != "", m.GetPerson() != ""
 	switch {
-	case m.GetBalancer() != "" && m.GetPool() == "" && m.GetServer() == "":
+	case balancer && !agent && !person:
 		rev, err = a.s.removeBalancer(ctx, m.GetBalancer())
-	case m.GetBalancer() == "" && m.GetPool() != "" && m.GetServer() != "":
+	case agent && !balancer && !person:
 		rev, err = a.s.removeAgent(ctx, m.GetPool(), m.GetServer())
+	case person && !balancer && !agent:
+		rev, err = a.s.removePerson(ctx, m.GetPerson())
 	default:
-		err = &invalidError{errors.New("name a balancer, or the pool and server of an agent")}
+		err = &invalidError{errors.New("name a balancer, or the pool and server of an agent, or a person")}
 	}
 	if err != nil {
 		return nil, rpcError(err)
@@ -168,6 +178,27 @@ func (s *Server) removeAgent(ctx context.Context, pool, server string) (uint64, 
 		delete(c.agents, server)
 		return c.tell(rollout.AgentLeft{Server: rollout.ServerName(server), At: c.at})
 	})
+}
+
+// removePerson ends the sessions and the certificates of a person.
+func (s *Server) removePerson(ctx context.Context, name string) (uint64, error) {
+	who, _ := access.From(ctx)
+	if who.Name == name {
+		return 0, &invalidError{errors.New("nobody removes himself: another admin has to")}
+	}
+	rev, err := s.access.RemovePerson(ctx, name, audit.Put(s.now(), who, "remove person", name, 0))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, connect.NewError(connect.CodeNotFound, fmt.Errorf("there is no person %q", clipped(name, 64)))
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, role := range []access.Role{access.RoleAdmin, access.RoleViewer} {
+		if err := s.access.Revoke(ctx, role, "", name); err != nil {
+			return 0, err
+		}
+	}
+	return rev, nil
 }
 
 // pools returns all pools as the API shows them.
@@ -238,10 +269,15 @@ func (a *adminAPI) ListAudit(ctx context.Context, r *connect.Request[mintmarkv1.
 	if err != nil {
 		return nil, rpcError(err)
 	}
+	kept, err := a.s.restorable(ctx)
+	if err != nil {
+		return nil, rpcError(err)
+	}
 	out := &mintmarkv1.ListAuditResponse{}
 	for _, e := range all {
 		out.Entries = append(out.Entries, &mintmarkv1.AuditEntry{
-			Revision: e.Revision, Time: timestamppb.New(e.Time), Actor: e.Actor, Action: e.Action, Subject: e.Subject, FromRevision: e.FromRevision,
+			RestorablePool: kept[e.Revision],
+			Revision:       e.Revision, Time: timestamppb.New(e.Time), Actor: e.Actor, Action: e.Action, Subject: e.Subject, FromRevision: e.FromRevision,
 		})
 	}
 	return connect.NewResponse(out), nil

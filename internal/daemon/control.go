@@ -19,6 +19,7 @@ import (
 	"github.com/mintmark/mintmark/internal/follow"
 	"github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/internal/store"
+	"github.com/mintmark/mintmark/internal/webui"
 )
 
 // errControlChanged is returned by Reload for a change that a running process
@@ -32,6 +33,7 @@ const controlCloseTimeout = time.Second
 type controlPlane struct {
 	store  store.Store
 	server *control.Server
+	ui     *webui.UI
 	ln     net.Listener
 	http   *http.Server
 }
@@ -51,7 +53,7 @@ func (d *Daemon) startControl(ctx, background context.Context, wg *sync.WaitGrou
 			close(d.synced)
 			return nil
 		}
-		b, err := localBalancer(ctx, p.server, c.Name)
+		b, err := localBalancer(ctx, p.server, balancerName(c))
 		if err != nil {
 			return err
 		}
@@ -78,14 +80,19 @@ func (d *Daemon) startControl(ctx, background context.Context, wg *sync.WaitGrou
 	return nil
 }
 
+// balancerName is that of the balancer in the control plane's own process.
+func balancerName(c *config.Control) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	if name, err := os.Hostname(); err == nil && config.CheckName(name) == nil {
+		return name
+	}
+	return "local"
+}
+
 // localBalancer makes the balancer of this process known to its control plane.
 func localBalancer(ctx context.Context, s *control.Server, name string) (*control.Balancer, error) {
-	if name == "" {
-		var err error
-		if name, err = os.Hostname(); err != nil || config.CheckName(name) != nil {
-			name = "local"
-		}
-	}
 	b := s.Balancer(name)
 	if err := b.Enroll(ctx); err != nil {
 		return nil, fmt.Errorf("making balancer %s known: %w", name, err)
@@ -120,17 +127,20 @@ func (d *Daemon) openControl(ctx context.Context, c *config.Control) (_ *control
 			return nil, fmt.Errorf("opening the control address %v: %w", k, err)
 		}
 	}
-	p.http = p.server.HTTPServer(controlNames(c, p.ln.Addr()), c.Plain)
-	p.http.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelDebug) // failed handshakes of strangers
-	token, err := keeper.AdminToken(ctx)
-	if err != nil {
-		return nil, err
-	}
 	scheme := "https://"
 	if c.Plain {
 		scheme = "http://"
 	}
 	url := scheme + p.ln.Addr().String()
+	if p.ui, err = d.newUI(c, p.server, keeper, url); err != nil {
+		return nil, err
+	}
+	p.http = p.server.HTTPServer(controlNames(c, p.ln.Addr()), c.Plain, p.ui.Handler())
+	p.http.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelDebug) // failed handshakes of strangers
+	token, err := keeper.AdminToken(ctx)
+	if err != nil {
+		return nil, err
+	}
 	d.log.Info("control plane", "api", url, "store", c.Store)
 	if token != "" && d.cfg.OnAdminToken != nil {
 		d.cfg.OnAdminToken(token, url)
@@ -165,6 +175,7 @@ func (p *controlPlane) run(ctx context.Context, d *Daemon) {
 		}
 	})
 	wg.Go(func() { _ = p.server.Run(ctx) }) // ends with its context
+	wg.Go(func() { _ = p.ui.Run(ctx) })     // ends with its context
 	<-ctx.Done()
 	closing, cancel := context.WithTimeout(context.Background(), controlCloseTimeout)
 	defer cancel()

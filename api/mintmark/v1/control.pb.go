@@ -1420,6 +1420,7 @@ type ListMembersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Balancers     []*Balancer            `protobuf:"bytes,1,rep,name=balancers,proto3" json:"balancers,omitempty"`
 	Agents        []*Agent               `protobuf:"bytes,2,rep,name=agents,proto3" json:"agents,omitempty"`
+	People        []*Person              `protobuf:"bytes,3,rep,name=people,proto3" json:"people,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1468,12 +1469,20 @@ func (x *ListMembersResponse) GetAgents() []*Agent {
 	return nil
 }
 
+func (x *ListMembersResponse) GetPeople() []*Person {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
 type RemoveMemberRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A balancer's name, or an agent's pool and server.
+	// A balancer's name, or an agent's pool and server, or a person's name.
 	Balancer      string `protobuf:"bytes,1,opt,name=balancer,proto3" json:"balancer,omitempty"`
 	Pool          string `protobuf:"bytes,2,opt,name=pool,proto3" json:"pool,omitempty"`
 	Server        string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
+	Person        string `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1525,6 +1534,13 @@ func (x *RemoveMemberRequest) GetPool() string {
 func (x *RemoveMemberRequest) GetServer() string {
 	if x != nil {
 		return x.Server
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetPerson() string {
+	if x != nil {
+		return x.Person
 	}
 	return ""
 }
@@ -2035,6 +2051,145 @@ func (x *ListAuditResponse) GetEntries() []*AuditEntry {
 	return nil
 }
 
+type RestorePoolRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Pool  string                 `protobuf:"bytes,1,opt,name=pool,proto3" json:"pool,omitempty"`
+	// That of the audit entry whose state is wanted.
+	Revision     uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	FromRevision uint64 `protobuf:"varint,3,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	DryRun       bool   `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// As in RotateRequest.
+	EndSessions   bool `protobuf:"varint,5,opt,name=end_sessions,json=endSessions,proto3" json:"end_sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestorePoolRequest) Reset() {
+	*x = RestorePoolRequest{}
+	mi := &file_mintmark_v1_control_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestorePoolRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestorePoolRequest) ProtoMessage() {}
+
+func (x *RestorePoolRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_mintmark_v1_control_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestorePoolRequest.ProtoReflect.Descriptor instead.
+func (*RestorePoolRequest) Descriptor() ([]byte, []int) {
+	return file_mintmark_v1_control_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RestorePoolRequest) GetPool() string {
+	if x != nil {
+		return x.Pool
+	}
+	return ""
+}
+
+func (x *RestorePoolRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RestorePoolRequest) GetFromRevision() uint64 {
+	if x != nil {
+		return x.FromRevision
+	}
+	return 0
+}
+
+func (x *RestorePoolRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *RestorePoolRequest) GetEndSessions() bool {
+	if x != nil {
+		return x.EndSessions
+	}
+	return false
+}
+
+type RestorePoolResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Diff     *PlanDiff              `protobuf:"bytes,2,opt,name=diff,proto3" json:"diff,omitempty"`
+	// The pool as it would be, or is.
+	Pool          *Pool `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestorePoolResponse) Reset() {
+	*x = RestorePoolResponse{}
+	mi := &file_mintmark_v1_control_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestorePoolResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestorePoolResponse) ProtoMessage() {}
+
+func (x *RestorePoolResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_mintmark_v1_control_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestorePoolResponse.ProtoReflect.Descriptor instead.
+func (*RestorePoolResponse) Descriptor() ([]byte, []int) {
+	return file_mintmark_v1_control_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RestorePoolResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RestorePoolResponse) GetDiff() *PlanDiff {
+	if x != nil {
+		return x.Diff
+	}
+	return nil
+}
+
+func (x *RestorePoolResponse) GetPool() *Pool {
+	if x != nil {
+		return x.Pool
+	}
+	return nil
+}
+
 var File_mintmark_v1_control_proto protoreflect.FileDescriptor
 
 const file_mintmark_v1_control_proto_rawDesc = "" +
@@ -2137,14 +2292,16 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\x13CreateTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
 	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\x14\n" +
-	"\x12ListMembersRequest\"v\n" +
+	"\x12ListMembersRequest\"\xa3\x01\n" +
 	"\x13ListMembersResponse\x123\n" +
 	"\tbalancers\x18\x01 \x03(\v2\x15.mintmark.v1.BalancerR\tbalancers\x12*\n" +
-	"\x06agents\x18\x02 \x03(\v2\x12.mintmark.v1.AgentR\x06agents\"]\n" +
+	"\x06agents\x18\x02 \x03(\v2\x12.mintmark.v1.AgentR\x06agents\x12+\n" +
+	"\x06people\x18\x03 \x03(\v2\x13.mintmark.v1.PersonR\x06people\"u\n" +
 	"\x13RemoveMemberRequest\x12\x1a\n" +
 	"\bbalancer\x18\x01 \x01(\tR\bbalancer\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x16\n" +
-	"\x06server\x18\x03 \x01(\tR\x06server\"2\n" +
+	"\x06server\x18\x03 \x01(\tR\x06server\x12\x16\n" +
+	"\x06person\x18\x04 \x01(\tR\x06person\"2\n" +
 	"\x14RemoveMemberResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"J\n" +
 	"\x0eExplainRequest\x12\x12\n" +
@@ -2186,8 +2343,17 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\x0fbefore_revision\x18\x01 \x01(\x04R\x0ebeforeRevision\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"F\n" +
 	"\x11ListAuditResponse\x121\n" +
-	"\aentries\x18\x01 \x03(\v2\x17.mintmark.v1.AuditEntryR\aentries2\xd4\n" +
-	"\n" +
+	"\aentries\x18\x01 \x03(\v2\x17.mintmark.v1.AuditEntryR\aentries\"\xa5\x01\n" +
+	"\x12RestorePoolRequest\x12\x12\n" +
+	"\x04pool\x18\x01 \x01(\tR\x04pool\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12#\n" +
+	"\rfrom_revision\x18\x03 \x01(\x04R\ffromRevision\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\x12!\n" +
+	"\fend_sessions\x18\x05 \x01(\bR\vendSessions\"\x83\x01\n" +
+	"\x13RestorePoolResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12)\n" +
+	"\x04diff\x18\x02 \x01(\v2\x15.mintmark.v1.PlanDiffR\x04diff\x12%\n" +
+	"\x04pool\x18\x03 \x01(\v2\x11.mintmark.v1.PoolR\x04pool2\xa6\v\n" +
 	"\x0eControlService\x12O\n" +
 	"\tGetStatus\x12\x1d.mintmark.v1.GetStatusRequest\x1a\x1e.mintmark.v1.GetStatusResponse\"\x03\x90\x02\x01\x12O\n" +
 	"\tListPools\x12\x1d.mintmark.v1.ListPoolsRequest\x1a\x1e.mintmark.v1.ListPoolsResponse\"\x03\x90\x02\x01\x12D\n" +
@@ -2207,7 +2373,8 @@ const file_mintmark_v1_control_proto_rawDesc = "" +
 	"\aExplain\x12\x1b.mintmark.v1.ExplainRequest\x1a\x1c.mintmark.v1.ExplainResponse\"\x03\x90\x02\x01\x12A\n" +
 	"\x06Import\x12\x1a.mintmark.v1.ImportRequest\x1a\x1b.mintmark.v1.ImportResponse\x12F\n" +
 	"\x06Export\x12\x1a.mintmark.v1.ExportRequest\x1a\x1b.mintmark.v1.ExportResponse\"\x03\x90\x02\x01\x12O\n" +
-	"\tListAudit\x12\x1d.mintmark.v1.ListAuditRequest\x1a\x1e.mintmark.v1.ListAuditResponse\"\x03\x90\x02\x01B9Z7github.com/mintmark/mintmark/api/mintmark/v1;mintmarkv1b\x06proto3"
+	"\tListAudit\x12\x1d.mintmark.v1.ListAuditRequest\x1a\x1e.mintmark.v1.ListAuditResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\vRestorePool\x12\x1f.mintmark.v1.RestorePoolRequest\x1a .mintmark.v1.RestorePoolResponseB9Z7github.com/mintmark/mintmark/api/mintmark/v1;mintmarkv1b\x06proto3"
 
 var (
 	file_mintmark_v1_control_proto_rawDescOnce sync.Once
@@ -2221,7 +2388,7 @@ func file_mintmark_v1_control_proto_rawDescGZIP() []byte {
 	return file_mintmark_v1_control_proto_rawDescData
 }
 
-var file_mintmark_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_mintmark_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_mintmark_v1_control_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),       // 0: mintmark.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 1: mintmark.v1.GetStatusResponse
@@ -2258,84 +2425,92 @@ var file_mintmark_v1_control_proto_goTypes = []any{
 	(*ExportResponse)(nil),         // 32: mintmark.v1.ExportResponse
 	(*ListAuditRequest)(nil),       // 33: mintmark.v1.ListAuditRequest
 	(*ListAuditResponse)(nil),      // 34: mintmark.v1.ListAuditResponse
-	nil,                            // 35: mintmark.v1.ImportRequest.PlansEntry
-	nil,                            // 36: mintmark.v1.ExportResponse.PlansEntry
-	(*Pool)(nil),                   // 37: mintmark.v1.Pool
-	(*Rollout)(nil),                // 38: mintmark.v1.Rollout
-	(*Balancer)(nil),               // 39: mintmark.v1.Balancer
-	(*Agent)(nil),                  // 40: mintmark.v1.Agent
-	(*Space)(nil),                  // 41: mintmark.v1.Space
-	(*Server)(nil),                 // 42: mintmark.v1.Server
-	(*Wait)(nil),                   // 43: mintmark.v1.Wait
-	(*durationpb.Duration)(nil),    // 44: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 45: google.protobuf.Timestamp
-	(*AuditEntry)(nil),             // 46: mintmark.v1.AuditEntry
+	(*RestorePoolRequest)(nil),     // 35: mintmark.v1.RestorePoolRequest
+	(*RestorePoolResponse)(nil),    // 36: mintmark.v1.RestorePoolResponse
+	nil,                            // 37: mintmark.v1.ImportRequest.PlansEntry
+	nil,                            // 38: mintmark.v1.ExportResponse.PlansEntry
+	(*Pool)(nil),                   // 39: mintmark.v1.Pool
+	(*Rollout)(nil),                // 40: mintmark.v1.Rollout
+	(*Balancer)(nil),               // 41: mintmark.v1.Balancer
+	(*Agent)(nil),                  // 42: mintmark.v1.Agent
+	(*Space)(nil),                  // 43: mintmark.v1.Space
+	(*Server)(nil),                 // 44: mintmark.v1.Server
+	(*Wait)(nil),                   // 45: mintmark.v1.Wait
+	(*durationpb.Duration)(nil),    // 46: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 47: google.protobuf.Timestamp
+	(*Person)(nil),                 // 48: mintmark.v1.Person
+	(*AuditEntry)(nil),             // 49: mintmark.v1.AuditEntry
 }
 var file_mintmark_v1_control_proto_depIdxs = []int32{
-	37, // 0: mintmark.v1.GetStatusResponse.pools:type_name -> mintmark.v1.Pool
-	38, // 1: mintmark.v1.GetStatusResponse.rollouts:type_name -> mintmark.v1.Rollout
-	39, // 2: mintmark.v1.GetStatusResponse.balancers:type_name -> mintmark.v1.Balancer
-	40, // 3: mintmark.v1.GetStatusResponse.agents:type_name -> mintmark.v1.Agent
-	37, // 4: mintmark.v1.ListPoolsResponse.pools:type_name -> mintmark.v1.Pool
-	37, // 5: mintmark.v1.PutPoolRequest.pool:type_name -> mintmark.v1.Pool
-	37, // 6: mintmark.v1.PutPoolResponse.pool:type_name -> mintmark.v1.Pool
+	39, // 0: mintmark.v1.GetStatusResponse.pools:type_name -> mintmark.v1.Pool
+	40, // 1: mintmark.v1.GetStatusResponse.rollouts:type_name -> mintmark.v1.Rollout
+	41, // 2: mintmark.v1.GetStatusResponse.balancers:type_name -> mintmark.v1.Balancer
+	42, // 3: mintmark.v1.GetStatusResponse.agents:type_name -> mintmark.v1.Agent
+	39, // 4: mintmark.v1.ListPoolsResponse.pools:type_name -> mintmark.v1.Pool
+	39, // 5: mintmark.v1.PutPoolRequest.pool:type_name -> mintmark.v1.Pool
+	39, // 6: mintmark.v1.PutPoolResponse.pool:type_name -> mintmark.v1.Pool
 	6,  // 7: mintmark.v1.PutPoolResponse.diff:type_name -> mintmark.v1.PlanDiff
-	41, // 8: mintmark.v1.PlanDiff.added:type_name -> mintmark.v1.Space
-	41, // 9: mintmark.v1.PlanDiff.retired:type_name -> mintmark.v1.Space
-	41, // 10: mintmark.v1.PlanDiff.unchanged:type_name -> mintmark.v1.Space
-	42, // 11: mintmark.v1.AddServerRequest.server:type_name -> mintmark.v1.Server
+	43, // 8: mintmark.v1.PlanDiff.added:type_name -> mintmark.v1.Space
+	43, // 9: mintmark.v1.PlanDiff.retired:type_name -> mintmark.v1.Space
+	43, // 10: mintmark.v1.PlanDiff.unchanged:type_name -> mintmark.v1.Space
+	44, // 11: mintmark.v1.AddServerRequest.server:type_name -> mintmark.v1.Server
 	6,  // 12: mintmark.v1.AddServerResponse.diff:type_name -> mintmark.v1.PlanDiff
 	6,  // 13: mintmark.v1.UpdateServerResponse.diff:type_name -> mintmark.v1.PlanDiff
 	6,  // 14: mintmark.v1.RemoveServerResponse.diff:type_name -> mintmark.v1.PlanDiff
-	38, // 15: mintmark.v1.GetRolloutResponse.rollout:type_name -> mintmark.v1.Rollout
-	43, // 16: mintmark.v1.AdvanceRolloutRequest.waits:type_name -> mintmark.v1.Wait
-	38, // 17: mintmark.v1.AdvanceRolloutResponse.rollout:type_name -> mintmark.v1.Rollout
-	44, // 18: mintmark.v1.CreateTokenRequest.lifetime:type_name -> google.protobuf.Duration
-	45, // 19: mintmark.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	39, // 20: mintmark.v1.ListMembersResponse.balancers:type_name -> mintmark.v1.Balancer
-	40, // 21: mintmark.v1.ListMembersResponse.agents:type_name -> mintmark.v1.Agent
-	35, // 22: mintmark.v1.ImportRequest.plans:type_name -> mintmark.v1.ImportRequest.PlansEntry
-	36, // 23: mintmark.v1.ExportResponse.plans:type_name -> mintmark.v1.ExportResponse.PlansEntry
-	46, // 24: mintmark.v1.ListAuditResponse.entries:type_name -> mintmark.v1.AuditEntry
-	0,  // 25: mintmark.v1.ControlService.GetStatus:input_type -> mintmark.v1.GetStatusRequest
-	2,  // 26: mintmark.v1.ControlService.ListPools:input_type -> mintmark.v1.ListPoolsRequest
-	4,  // 27: mintmark.v1.ControlService.PutPool:input_type -> mintmark.v1.PutPoolRequest
-	7,  // 28: mintmark.v1.ControlService.DeletePool:input_type -> mintmark.v1.DeletePoolRequest
-	9,  // 29: mintmark.v1.ControlService.AddServer:input_type -> mintmark.v1.AddServerRequest
-	11, // 30: mintmark.v1.ControlService.UpdateServer:input_type -> mintmark.v1.UpdateServerRequest
-	13, // 31: mintmark.v1.ControlService.RemoveServer:input_type -> mintmark.v1.RemoveServerRequest
-	15, // 32: mintmark.v1.ControlService.GetRollout:input_type -> mintmark.v1.GetRolloutRequest
-	17, // 33: mintmark.v1.ControlService.AdvanceRollout:input_type -> mintmark.v1.AdvanceRolloutRequest
-	19, // 34: mintmark.v1.ControlService.Rotate:input_type -> mintmark.v1.RotateRequest
-	21, // 35: mintmark.v1.ControlService.CreateToken:input_type -> mintmark.v1.CreateTokenRequest
-	23, // 36: mintmark.v1.ControlService.ListMembers:input_type -> mintmark.v1.ListMembersRequest
-	25, // 37: mintmark.v1.ControlService.RemoveMember:input_type -> mintmark.v1.RemoveMemberRequest
-	27, // 38: mintmark.v1.ControlService.Explain:input_type -> mintmark.v1.ExplainRequest
-	29, // 39: mintmark.v1.ControlService.Import:input_type -> mintmark.v1.ImportRequest
-	31, // 40: mintmark.v1.ControlService.Export:input_type -> mintmark.v1.ExportRequest
-	33, // 41: mintmark.v1.ControlService.ListAudit:input_type -> mintmark.v1.ListAuditRequest
-	1,  // 42: mintmark.v1.ControlService.GetStatus:output_type -> mintmark.v1.GetStatusResponse
-	3,  // 43: mintmark.v1.ControlService.ListPools:output_type -> mintmark.v1.ListPoolsResponse
-	5,  // 44: mintmark.v1.ControlService.PutPool:output_type -> mintmark.v1.PutPoolResponse
-	8,  // 45: mintmark.v1.ControlService.DeletePool:output_type -> mintmark.v1.DeletePoolResponse
-	10, // 46: mintmark.v1.ControlService.AddServer:output_type -> mintmark.v1.AddServerResponse
-	12, // 47: mintmark.v1.ControlService.UpdateServer:output_type -> mintmark.v1.UpdateServerResponse
-	14, // 48: mintmark.v1.ControlService.RemoveServer:output_type -> mintmark.v1.RemoveServerResponse
-	16, // 49: mintmark.v1.ControlService.GetRollout:output_type -> mintmark.v1.GetRolloutResponse
-	18, // 50: mintmark.v1.ControlService.AdvanceRollout:output_type -> mintmark.v1.AdvanceRolloutResponse
-	20, // 51: mintmark.v1.ControlService.Rotate:output_type -> mintmark.v1.RotateResponse
-	22, // 52: mintmark.v1.ControlService.CreateToken:output_type -> mintmark.v1.CreateTokenResponse
-	24, // 53: mintmark.v1.ControlService.ListMembers:output_type -> mintmark.v1.ListMembersResponse
-	26, // 54: mintmark.v1.ControlService.RemoveMember:output_type -> mintmark.v1.RemoveMemberResponse
-	28, // 55: mintmark.v1.ControlService.Explain:output_type -> mintmark.v1.ExplainResponse
-	30, // 56: mintmark.v1.ControlService.Import:output_type -> mintmark.v1.ImportResponse
-	32, // 57: mintmark.v1.ControlService.Export:output_type -> mintmark.v1.ExportResponse
-	34, // 58: mintmark.v1.ControlService.ListAudit:output_type -> mintmark.v1.ListAuditResponse
-	42, // [42:59] is the sub-list for method output_type
-	25, // [25:42] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	40, // 15: mintmark.v1.GetRolloutResponse.rollout:type_name -> mintmark.v1.Rollout
+	45, // 16: mintmark.v1.AdvanceRolloutRequest.waits:type_name -> mintmark.v1.Wait
+	40, // 17: mintmark.v1.AdvanceRolloutResponse.rollout:type_name -> mintmark.v1.Rollout
+	46, // 18: mintmark.v1.CreateTokenRequest.lifetime:type_name -> google.protobuf.Duration
+	47, // 19: mintmark.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	41, // 20: mintmark.v1.ListMembersResponse.balancers:type_name -> mintmark.v1.Balancer
+	42, // 21: mintmark.v1.ListMembersResponse.agents:type_name -> mintmark.v1.Agent
+	48, // 22: mintmark.v1.ListMembersResponse.people:type_name -> mintmark.v1.Person
+	37, // 23: mintmark.v1.ImportRequest.plans:type_name -> mintmark.v1.ImportRequest.PlansEntry
+	38, // 24: mintmark.v1.ExportResponse.plans:type_name -> mintmark.v1.ExportResponse.PlansEntry
+	49, // 25: mintmark.v1.ListAuditResponse.entries:type_name -> mintmark.v1.AuditEntry
+	6,  // 26: mintmark.v1.RestorePoolResponse.diff:type_name -> mintmark.v1.PlanDiff
+	39, // 27: mintmark.v1.RestorePoolResponse.pool:type_name -> mintmark.v1.Pool
+	0,  // 28: mintmark.v1.ControlService.GetStatus:input_type -> mintmark.v1.GetStatusRequest
+	2,  // 29: mintmark.v1.ControlService.ListPools:input_type -> mintmark.v1.ListPoolsRequest
+	4,  // 30: mintmark.v1.ControlService.PutPool:input_type -> mintmark.v1.PutPoolRequest
+	7,  // 31: mintmark.v1.ControlService.DeletePool:input_type -> mintmark.v1.DeletePoolRequest
+	9,  // 32: mintmark.v1.ControlService.AddServer:input_type -> mintmark.v1.AddServerRequest
+	11, // 33: mintmark.v1.ControlService.UpdateServer:input_type -> mintmark.v1.UpdateServerRequest
+	13, // 34: mintmark.v1.ControlService.RemoveServer:input_type -> mintmark.v1.RemoveServerRequest
+	15, // 35: mintmark.v1.ControlService.GetRollout:input_type -> mintmark.v1.GetRolloutRequest
+	17, // 36: mintmark.v1.ControlService.AdvanceRollout:input_type -> mintmark.v1.AdvanceRolloutRequest
+	19, // 37: mintmark.v1.ControlService.Rotate:input_type -> mintmark.v1.RotateRequest
+	21, // 38: mintmark.v1.ControlService.CreateToken:input_type -> mintmark.v1.CreateTokenRequest
+	23, // 39: mintmark.v1.ControlService.ListMembers:input_type -> mintmark.v1.ListMembersRequest
+	25, // 40: mintmark.v1.ControlService.RemoveMember:input_type -> mintmark.v1.RemoveMemberRequest
+	27, // 41: mintmark.v1.ControlService.Explain:input_type -> mintmark.v1.ExplainRequest
+	29, // 42: mintmark.v1.ControlService.Import:input_type -> mintmark.v1.ImportRequest
+	31, // 43: mintmark.v1.ControlService.Export:input_type -> mintmark.v1.ExportRequest
+	33, // 44: mintmark.v1.ControlService.ListAudit:input_type -> mintmark.v1.ListAuditRequest
+	35, // 45: mintmark.v1.ControlService.RestorePool:input_type -> mintmark.v1.RestorePoolRequest
+	1,  // 46: mintmark.v1.ControlService.GetStatus:output_type -> mintmark.v1.GetStatusResponse
+	3,  // 47: mintmark.v1.ControlService.ListPools:output_type -> mintmark.v1.ListPoolsResponse
+	5,  // 48: mintmark.v1.ControlService.PutPool:output_type -> mintmark.v1.PutPoolResponse
+	8,  // 49: mintmark.v1.ControlService.DeletePool:output_type -> mintmark.v1.DeletePoolResponse
+	10, // 50: mintmark.v1.ControlService.AddServer:output_type -> mintmark.v1.AddServerResponse
+	12, // 51: mintmark.v1.ControlService.UpdateServer:output_type -> mintmark.v1.UpdateServerResponse
+	14, // 52: mintmark.v1.ControlService.RemoveServer:output_type -> mintmark.v1.RemoveServerResponse
+	16, // 53: mintmark.v1.ControlService.GetRollout:output_type -> mintmark.v1.GetRolloutResponse
+	18, // 54: mintmark.v1.ControlService.AdvanceRollout:output_type -> mintmark.v1.AdvanceRolloutResponse
+	20, // 55: mintmark.v1.ControlService.Rotate:output_type -> mintmark.v1.RotateResponse
+	22, // 56: mintmark.v1.ControlService.CreateToken:output_type -> mintmark.v1.CreateTokenResponse
+	24, // 57: mintmark.v1.ControlService.ListMembers:output_type -> mintmark.v1.ListMembersResponse
+	26, // 58: mintmark.v1.ControlService.RemoveMember:output_type -> mintmark.v1.RemoveMemberResponse
+	28, // 59: mintmark.v1.ControlService.Explain:output_type -> mintmark.v1.ExplainResponse
+	30, // 60: mintmark.v1.ControlService.Import:output_type -> mintmark.v1.ImportResponse
+	32, // 61: mintmark.v1.ControlService.Export:output_type -> mintmark.v1.ExportResponse
+	34, // 62: mintmark.v1.ControlService.ListAudit:output_type -> mintmark.v1.ListAuditResponse
+	36, // 63: mintmark.v1.ControlService.RestorePool:output_type -> mintmark.v1.RestorePoolResponse
+	46, // [46:64] is the sub-list for method output_type
+	28, // [28:46] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_mintmark_v1_control_proto_init() }
@@ -2352,7 +2527,7 @@ func file_mintmark_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mintmark_v1_control_proto_rawDesc), len(file_mintmark_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -955,9 +955,11 @@ type AuditEntry struct {
 	Action  string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
 	Subject string `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The revision that the change was made from.
-	FromRevision  uint64 `protobuf:"varint,6,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FromRevision uint64 `protobuf:"varint,6,opt,name=from_revision,json=fromRevision,proto3" json:"from_revision,omitempty"`
+	// The pool whose state after the change is kept, for RestorePool; "": none is.
+	RestorablePool string `protobuf:"bytes,7,opt,name=restorable_pool,json=restorablePool,proto3" json:"restorable_pool,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AuditEntry) Reset() {
@@ -1030,6 +1032,76 @@ func (x *AuditEntry) GetFromRevision() uint64 {
 		return x.FromRevision
 	}
 	return 0
+}
+
+func (x *AuditEntry) GetRestorablePool() string {
+	if x != nil {
+		return x.RestorablePool
+	}
+	return ""
+}
+
+// A person may use the web UI.
+type Person struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "admin" or "viewer".
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// It can log in again without a token.
+	HasPassword   bool `protobuf:"varint,3,opt,name=has_password,json=hasPassword,proto3" json:"has_password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_mintmark_v1_types_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_mintmark_v1_types_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_mintmark_v1_types_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Person) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Person) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Person) GetHasPassword() bool {
+	if x != nil {
+		return x.HasPassword
+	}
+	return false
 }
 
 var File_mintmark_v1_types_proto protoreflect.FileDescriptor
@@ -1112,7 +1184,7 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"mark_bytes\x18\x01 \x01(\rR\tmarkBytes\x12 \n" +
 	"\tkeys_kept\x18\x02 \x01(\rH\x00R\bkeysKept\x88\x01\x01B\f\n" +
 	"\n" +
-	"_keys_kept\"\xc5\x01\n" +
+	"_keys_kept\"\xee\x01\n" +
 	"\n" +
 	"AuditEntry\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12.\n" +
@@ -1120,7 +1192,12 @@ const file_mintmark_v1_types_proto_rawDesc = "" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06action\x18\x04 \x01(\tR\x06action\x12\x18\n" +
 	"\asubject\x18\x05 \x01(\tR\asubject\x12#\n" +
-	"\rfrom_revision\x18\x06 \x01(\x04R\ffromRevision*\x91\x01\n" +
+	"\rfrom_revision\x18\x06 \x01(\x04R\ffromRevision\x12'\n" +
+	"\x0frestorable_pool\x18\a \x01(\tR\x0erestorablePool\"S\n" +
+	"\x06Person\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12!\n" +
+	"\fhas_password\x18\x03 \x01(\bR\vhasPassword*\x91\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePHASE_PREPARED\x10\x01\x12\x16\n" +
@@ -1145,7 +1222,7 @@ func file_mintmark_v1_types_proto_rawDescGZIP() []byte {
 }
 
 var file_mintmark_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_mintmark_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_mintmark_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_mintmark_v1_types_proto_goTypes = []any{
 	(Phase)(0),                    // 0: mintmark.v1.Phase
 	(*Pool)(nil),                  // 1: mintmark.v1.Pool
@@ -1159,23 +1236,24 @@ var file_mintmark_v1_types_proto_goTypes = []any{
 	(*Agent)(nil),                 // 9: mintmark.v1.Agent
 	(*Constraints)(nil),           // 10: mintmark.v1.Constraints
 	(*AuditEntry)(nil),            // 11: mintmark.v1.AuditEntry
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Person)(nil),                // 12: mintmark.v1.Person
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_mintmark_v1_types_proto_depIdxs = []int32{
 	2,  // 0: mintmark.v1.Pool.scheme:type_name -> mintmark.v1.Scheme
 	3,  // 1: mintmark.v1.Pool.groups:type_name -> mintmark.v1.Group
 	4,  // 2: mintmark.v1.Pool.servers:type_name -> mintmark.v1.Server
-	12, // 3: mintmark.v1.Scheme.rotate_every:type_name -> google.protobuf.Duration
+	13, // 3: mintmark.v1.Scheme.rotate_every:type_name -> google.protobuf.Duration
 	0,  // 4: mintmark.v1.Space.phase:type_name -> mintmark.v1.Phase
-	13, // 5: mintmark.v1.Wait.since:type_name -> google.protobuf.Timestamp
-	13, // 6: mintmark.v1.Wait.until:type_name -> google.protobuf.Timestamp
+	14, // 5: mintmark.v1.Wait.since:type_name -> google.protobuf.Timestamp
+	14, // 6: mintmark.v1.Wait.until:type_name -> google.protobuf.Timestamp
 	5,  // 7: mintmark.v1.Rollout.spaces:type_name -> mintmark.v1.Space
 	6,  // 8: mintmark.v1.Rollout.waits:type_name -> mintmark.v1.Wait
-	13, // 9: mintmark.v1.Balancer.last_seen:type_name -> google.protobuf.Timestamp
-	13, // 10: mintmark.v1.Agent.last_seen:type_name -> google.protobuf.Timestamp
+	14, // 9: mintmark.v1.Balancer.last_seen:type_name -> google.protobuf.Timestamp
+	14, // 10: mintmark.v1.Agent.last_seen:type_name -> google.protobuf.Timestamp
 	10, // 11: mintmark.v1.Agent.constraints:type_name -> mintmark.v1.Constraints
-	13, // 12: mintmark.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	14, // 12: mintmark.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
 	13, // [13:13] is the sub-list for method output_type
 	13, // [13:13] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
@@ -1196,7 +1274,7 @@ func file_mintmark_v1_types_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mintmark_v1_types_proto_rawDesc), len(file_mintmark_v1_types_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

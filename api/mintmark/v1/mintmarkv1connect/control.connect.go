@@ -81,6 +81,9 @@ const (
 	// ControlServiceListAuditProcedure is the fully-qualified name of the ControlService's ListAudit
 	// RPC.
 	ControlServiceListAuditProcedure = "/mintmark.v1.ControlService/ListAudit"
+	// ControlServiceRestorePoolProcedure is the fully-qualified name of the ControlService's
+	// RestorePool RPC.
+	ControlServiceRestorePoolProcedure = "/mintmark.v1.ControlService/RestorePool"
 )
 
 // ControlServiceClient is a client for the mintmark.v1.ControlService service.
@@ -104,12 +107,15 @@ type ControlServiceClient interface {
 	Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error)
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
 	ListMembers(context.Context, *connect.Request[v1.ListMembersRequest]) (*connect.Response[v1.ListMembersResponse], error)
-	// Forgets a balancer or an agent and revokes its certificate.
+	// Forgets a balancer, an agent or a person, and revokes its certificate.
 	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
 	Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error)
 	Import(context.Context, *connect.Request[v1.ImportRequest]) (*connect.Response[v1.ImportResponse], error)
 	Export(context.Context, *connect.Request[v1.ExportRequest]) (*connect.Response[v1.ExportResponse], error)
 	ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error)
+	// Wants of a pool again what was wanted after an earlier change, in a new
+	// generation: no space comes back to who had it.
+	RestorePool(context.Context, *connect.Request[v1.RestorePoolRequest]) (*connect.Response[v1.RestorePoolResponse], error)
 }
 
 // NewControlServiceClient constructs a client for the mintmark.v1.ControlService service. By
@@ -232,6 +238,12 @@ func NewControlServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		restorePool: connect.NewClient[v1.RestorePoolRequest, v1.RestorePoolResponse](
+			httpClient,
+			baseURL+ControlServiceRestorePoolProcedure,
+			connect.WithSchema(controlServiceMethods.ByName("RestorePool")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -254,6 +266,7 @@ type controlServiceClient struct {
 	_import        *connect.Client[v1.ImportRequest, v1.ImportResponse]
 	export         *connect.Client[v1.ExportRequest, v1.ExportResponse]
 	listAudit      *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
+	restorePool    *connect.Client[v1.RestorePoolRequest, v1.RestorePoolResponse]
 }
 
 // GetStatus calls mintmark.v1.ControlService.GetStatus.
@@ -341,6 +354,11 @@ func (c *controlServiceClient) ListAudit(ctx context.Context, req *connect.Reque
 	return c.listAudit.CallUnary(ctx, req)
 }
 
+// RestorePool calls mintmark.v1.ControlService.RestorePool.
+func (c *controlServiceClient) RestorePool(ctx context.Context, req *connect.Request[v1.RestorePoolRequest]) (*connect.Response[v1.RestorePoolResponse], error) {
+	return c.restorePool.CallUnary(ctx, req)
+}
+
 // ControlServiceHandler is an implementation of the mintmark.v1.ControlService service.
 type ControlServiceHandler interface {
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
@@ -362,12 +380,15 @@ type ControlServiceHandler interface {
 	Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error)
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
 	ListMembers(context.Context, *connect.Request[v1.ListMembersRequest]) (*connect.Response[v1.ListMembersResponse], error)
-	// Forgets a balancer or an agent and revokes its certificate.
+	// Forgets a balancer, an agent or a person, and revokes its certificate.
 	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
 	Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error)
 	Import(context.Context, *connect.Request[v1.ImportRequest]) (*connect.Response[v1.ImportResponse], error)
 	Export(context.Context, *connect.Request[v1.ExportRequest]) (*connect.Response[v1.ExportResponse], error)
 	ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error)
+	// Wants of a pool again what was wanted after an earlier change, in a new
+	// generation: no space comes back to who had it.
+	RestorePool(context.Context, *connect.Request[v1.RestorePoolRequest]) (*connect.Response[v1.RestorePoolResponse], error)
 }
 
 // NewControlServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -486,6 +507,12 @@ func NewControlServiceHandler(svc ControlServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlServiceRestorePoolHandler := connect.NewUnaryHandler(
+		ControlServiceRestorePoolProcedure,
+		svc.RestorePool,
+		connect.WithSchema(controlServiceMethods.ByName("RestorePool")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/mintmark.v1.ControlService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ControlServiceGetStatusProcedure:
@@ -522,6 +549,8 @@ func NewControlServiceHandler(svc ControlServiceHandler, opts ...connect.Handler
 			controlServiceExportHandler.ServeHTTP(w, r)
 		case ControlServiceListAuditProcedure:
 			controlServiceListAuditHandler.ServeHTTP(w, r)
+		case ControlServiceRestorePoolProcedure:
+			controlServiceRestorePoolHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -597,4 +626,8 @@ func (UnimplementedControlServiceHandler) Export(context.Context, *connect.Reque
 
 func (UnimplementedControlServiceHandler) ListAudit(context.Context, *connect.Request[v1.ListAuditRequest]) (*connect.Response[v1.ListAuditResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mintmark.v1.ControlService.ListAudit is not implemented"))
+}
+
+func (UnimplementedControlServiceHandler) RestorePool(context.Context, *connect.Request[v1.RestorePoolRequest]) (*connect.Response[v1.RestorePoolResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("mintmark.v1.ControlService.RestorePool is not implemented"))
 }
