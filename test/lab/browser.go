@@ -134,7 +134,8 @@ func (b *Browser) TextOf(selector string) string {
 	return Eval[string](b, fmt.Sprintf("(e => e?.innerText ?? e?.textContent ?? '')(document.querySelector(%q))", selector))
 }
 
-// Says waits until the page says all of texts, without loading it again.
+// Says waits until the page says all of texts, whatever space is between their
+// words, without loading it again.
 func (b *Browser) Says(limit time.Duration, texts ...string) {
 	b.tb.Helper()
 	var text string
@@ -146,10 +147,12 @@ func (b *Browser) Says(limit time.Duration, texts ...string) {
 	for _, want := range texts {
 		Eventually(b.tb, limit, fmt.Sprintf("the page says %q", want), func() bool {
 			text = b.Text()
-			return strings.Contains(text, want)
+			return strings.Contains(words(text), words(want))
 		})
 	}
 }
+
+func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Path returns the path of the page, with its query.
 func (b *Browser) Path() string {

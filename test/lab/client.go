@@ -100,6 +100,20 @@ func NewGoClient(cert *Cert, version uint16) *GoClient {
 	}}
 }
 
+// Ticket returns the ticket of the session that the client keeps, nil if it has
+// none.
+func (c *GoClient) Ticket() []byte {
+	session, ok := c.config.ClientSessionCache.Get(ServerName)
+	if !ok {
+		return nil
+	}
+	ticket, _, err := session.ResumptionState()
+	if err != nil {
+		return nil
+	}
+	return ticket
+}
+
 // Connect implements Client.
 func (c *GoClient) Connect(addr string) (Result, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), clientLimit)

@@ -25,19 +25,27 @@ type Plane struct {
 // the balancer in it, as YAML, and may be "".
 func StartPlane(tb testing.TB, binary, listeners string) *Plane {
 	tb.Helper()
+	p, token := StartEmptyPlane(tb, binary, listeners)
+	p.run(token+"\n", "login", p.URL)
+	return p
+}
+
+// StartEmptyPlane is StartPlane without anybody who has logged in. It returns
+// the token of the first admin, as the control plane prints it.
+func StartEmptyPlane(tb testing.TB, binary, listeners string) (p *Plane, token string) {
+	tb.Helper()
 	api, admin := FreeAddr(tb), FreeAddr(tb)
 	text := fmt.Sprintf("version: 1\nadmin: {listen: %q}\ncontrol: {listen: %q, store: ./mintmark.db, name: lb1}\n", admin, api)
 	if listeners != "" {
 		text += "listeners:\n" + listeners
 	}
-	p := &Plane{URL: "https://" + api, home: filepath.Join(tb.TempDir(), "login")}
+	p = &Plane{URL: "https://" + api, home: filepath.Join(tb.TempDir(), "login")}
 	p.Balancer = StartBalancer(tb, binary, admin, text)
-	token := regexp.MustCompile(`mm1\.admin\.\S+`).FindString(p.Log())
+	token = regexp.MustCompile(`mm1\.admin\.\S+`).FindString(p.Log())
 	if token == "" {
 		tb.Fatalf("lab: the control plane printed no token:\n%s", p.Log())
 	}
-	p.run(token+"\n", "login", p.URL)
-	return p
+	return p, token
 }
 
 // Run runs a command of the admin and returns what it printed.
@@ -166,8 +174,14 @@ type Agent struct {
 // as YAML in one line, and addr the server's address, "" if nobody shall look.
 func (p *Plane) StartAgent(server, addr, adapter string) *Agent {
 	p.tb.Helper()
+	return p.StartAgentBy(p.Run("token", "create", "agent", server), server, addr, adapter)
+}
+
+// StartAgentBy is StartAgent with a token that somebody has made.
+func (p *Plane) StartAgentBy(token, server, addr, adapter string) *Agent {
+	p.tb.Helper()
 	dir := p.tb.TempDir()
-	WriteFile(p.tb, dir, "join.token", []byte(p.Run("token", "create", "agent", server)))
+	WriteFile(p.tb, dir, "join.token", []byte(token))
 	look := ""
 	if addr != "" {
 		look = fmt.Sprintf("server: {address: %q, sni: %q}\n", addr, ServerName)
