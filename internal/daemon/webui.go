@@ -80,6 +80,9 @@ func (s *localSource) flows() []webui.Flow {
 		for i := range l.Routes {
 			pools = append(pools, l.Routes[i].Pool)
 		}
+		for i := range l.HTTPRoutes {
+			pools = append(pools, l.HTTPRoutes[i].Pool)
+		}
 		for _, p := range pools {
 			if p != nil {
 				k := key{string(name), string(p.Config.Name)}
@@ -179,6 +182,9 @@ func (s *localSource) Explain(listener string, m *explain.Message) *explain.Expl
 	facts := &route.Facts{Now: time.Now()}
 	m.AddTo(facts)
 	pool := snap.Listeners[lc.Name].PoolFor([]byte(m.SNI))
+	if lc.Protocol == config.ProtocolHTTP {
+		pool = snap.Listeners[lc.Name].PoolForHTTP(m.Host, m.Path)
+	}
 	if pool == nil {
 		x.NoRoute()
 	} else {

@@ -49,7 +49,11 @@ func StartBrowser(tb testing.TB, url string) *Browser {
 		chromedp.FromContext(ctx).Allocator.Wait() // the profile is a directory of the test
 	})
 	b := &Browser{tb: tb, ctx: ctx, URL: url}
-	b.Do(chromedp.EmulateViewport(1280, 900))
+	b.Do(chromedp.EmulateViewport(1280, 900), func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		// As if somebody sat before it: else nothing takes the focus.
+		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return chromedp.Void{}, err
+	})
 	return b
 }
 
@@ -153,12 +157,6 @@ func (b *Browser) Says(limit time.Duration, texts ...string) {
 }
 
 func words(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-// Path returns the path of the page, with its query.
-func (b *Browser) Path() string {
-	b.tb.Helper()
-	return Eval[string](b, "location.pathname + location.search")
-}
 
 // Screenshot returns the whole page as a PNG.
 func (b *Browser) Screenshot() []byte {
