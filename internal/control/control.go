@@ -16,7 +16,7 @@
 //	routes/NAME           what balancers are sent of a pool; secret
 //	balancers/NAME        a balancer that has joined
 //	agents/POOL/SERVER    an agent that has joined, and keys it sealed for others
-//	history/NAME/TIME     what was wanted of a pool after a change, the last few
+//	history/NAME/REVISION what was wanted of a pool after a change, the last few
 //	audit/...             who changed what (package audit)
 //	tokens/, identities/, people/, sessions/
 //	                      who may come in (package access)

@@ -40,12 +40,11 @@ func (c *change) remember(ctx context.Context, t *store.Txn) error {
 		return nil
 	}
 	// Settings may hold keys of a scheme that somebody wrote by hand.
-	key := fmt.Sprintf("%s%s/%020d", prefixHistory, c.name, c.at.UnixNano())
+	// The key is the revision that was changed: it only grows, while clocks differ.
+	key := fmt.Sprintf("%s%s/%020d", prefixHistory, c.name, c.poolRev)
 	t.Put = append(t.Put, store.Put{Key: key, Value: doc, Secret: true})
 	for i := range max(0, len(all)-maxHistory+1) {
-		if all[i].Key != key {
-			t.Delete = append(t.Delete, all[i].Key)
-		}
+		t.Delete = append(t.Delete, all[i].Key)
 	}
 	return nil
 }

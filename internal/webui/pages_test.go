@@ -188,3 +188,32 @@ func TestAlarms(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// An admin lets somebody in by a token, and takes that back: the session ends.
+func TestPeople(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	admin := p.person(access.RoleAdmin, "ada")
+	_, body := admin.post("/people/token", url.Values{"role": {"viewer"}, "name": {"eve"}})
+	i := strings.Index(body, "mm1.viewer.")
+	if i < 0 {
+		t.Fatalf("the page has no token:\n%s", body)
+	}
+	token := body[i : i+strings.IndexAny(body[i:], "<\" ")]
+	eve := p.visitor()
+	if status, body := eve.post("/login", url.Values{"token": {token}}); status != http.StatusSeeOther {
+		t.Fatalf("eve logs in: status %d: %s", status, body)
+	}
+	if _, body := admin.get("/people"); !strings.Contains(body, "Remove eve") || strings.Contains(body, "Remove ada") {
+		t.Errorf("the people are\n%s", body)
+	}
+	if status, _ := admin.post("/people/remove", url.Values{"person": {"ada"}}); status != http.StatusUnprocessableEntity {
+		t.Errorf("an admin removes himself: status %d", status)
+	}
+	if status, body := admin.post("/people/remove", url.Values{"person": {"eve"}}); status != http.StatusSeeOther {
+		t.Errorf("removing eve: status %d: %s", status, body)
+	}
+	if status, _ := eve.get("/"); status != http.StatusUnauthorized {
+		t.Errorf("after that eve still looks: status %d", status)
+	}
+}
