@@ -7,12 +7,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+
 	mintmarkv1 "github.com/mintmark/mintmark/api/mintmark/v1"
+	"github.com/mintmark/mintmark/api/mintmark/v1/mintmarkv1connect"
 	"github.com/mintmark/mintmark/internal/control/access"
 	"github.com/mintmark/mintmark/test/lab"
 )
@@ -186,9 +191,60 @@ func TestOverviewIsLive(t *testing.T) {
 		busy(p, 100)
 		lab.Eventually(t, 20*time.Second, "the page shows the state before", func() bool { return !strings.Contains(b.Text(), fmt.Sprint(active)) })
 	}
-	if best > time.Second {
+	if best > time.Duration(float64(time.Second)*crowding(t)) {
 		t.Errorf("the page showed a change after %v at best; want a second", best)
 	}
+}
+
+// owners gives the plane a pool of n servers. Under the race detector to plan
+// them takes minutes, and an API that only answers has to do.
+func owners(t *testing.T, p *plane, n int) {
+	t.Helper()
+	p.source.set(crowd(n))
+	if raceEnabled {
+		pool := &mintmarkv1.Pool{Name: "web", Scheme: &mintmarkv1.Scheme{Kind: "ranges"}, Servers: numbered(n)}
+		ro := &mintmarkv1.Rollout{Pool: "web"}
+		for i, s := range pool.GetServers() {
+			ro.Spaces = append(ro.Spaces, &mintmarkv1.Space{
+				Owner: s.GetName(), Rule: fmt.Sprintf("range %08x-%08x", i<<12, i<<12+0xfff), ShareApproximate: 1 / float64(16*n), Phase: mintmarkv1.Phase_PHASE_ACKNOWLEDGED,
+			})
+		}
+		ro.Spaces = append(ro.Spaces, &mintmarkv1.Space{Rule: "range 0c000000-1fffffff", ShareApproximate: 1. / 16})
+		answer := &mintmarkv1.GetStatusResponse{Pools: []*mintmarkv1.Pool{pool}, Rollouts: []*mintmarkv1.Rollout{ro}}
+		p.ui.cfg.Client = func(access.Identity) mintmarkv1connect.ControlServiceClient { return &onlyStatus{answer: answer} }
+		return
+	}
+	p.pool("web", "ranges", numbered(n)...)
+	lab.Eventually(t, time.Minute, "the balancer has acknowledged", func() bool {
+		st, err := p.ui.status.get(t.Context())
+		return err == nil && st.GetRollouts()[0].GetSpaces()[0].GetPhase() != mintmarkv1.Phase_PHASE_PREPARED
+	})
+}
+
+// onlyStatus is an API that answers one call.
+type onlyStatus struct {
+	mintmarkv1connect.ControlServiceClient
+	answer *mintmarkv1.GetStatusResponse
+}
+
+// GetStatus implements ControlServiceClient.
+func (o *onlyStatus) GetStatus(context.Context, *connect.Request[mintmarkv1.GetStatusRequest]) (*connect.Response[mintmarkv1.GetStatusResponse], error) {
+	return connect.NewResponse(o.answer), nil
+}
+
+// crowding is by how many the machine's processors are shared at the moment: what
+// takes a second on a quiet machine takes so many on this one.
+func crowding(t *testing.T) float64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 1
+	}
+	load, err := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return max(1, load/float64(runtime.NumCPU()))
 }
 
 // The picture of 3,000 owners is made, sent, laid out and painted in less than a
@@ -196,12 +252,7 @@ func TestOverviewIsLive(t *testing.T) {
 func TestThreeThousandOwners(t *testing.T) {
 	t.Parallel()
 	p := newPlane(t)
-	p.pool("web", "ranges", numbered(3000)...)
-	p.source.set(crowd(3000))
-	lab.Eventually(t, 30*time.Second, "the balancer has acknowledged", func() bool {
-		st, err := p.ui.status.get(t.Context())
-		return err == nil && st.GetRollouts()[0].GetSpaces()[0].GetPhase() != mintmarkv1.Phase_PHASE_PREPARED
-	})
+	owners(t, p, 3000)
 	b := lab.StartBrowser(t, p.url)
 	b.Open("/")
 	b.Fill("#token", p.token(access.RoleAdmin, "", "ada"))
@@ -219,7 +270,7 @@ func TestThreeThousandOwners(t *testing.T) {
 			break
 		}
 	}
-	limit := time.Second
+	limit := time.Duration(float64(time.Second) * crowding(t))
 	if raceEnabled {
 		limit *= 8 // the server draws it under the race detector
 	}
