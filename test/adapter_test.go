@@ -249,7 +249,7 @@ func modTimes(t *testing.T, c adapter.Config) string {
 			t.Fatal(err)
 		}
 	}
-	out := ""
+	var out strings.Builder
 	for _, name := range names {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -258,7 +258,7 @@ func modTimes(t *testing.T, c adapter.Config) string {
 		if filepath.Ext(name) != ".conf" && c.Kind != "id-prefix" && info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v; want 0600", name, info.Mode())
 		}
-		out += fmt.Sprintln(filepath.Base(name), info.ModTime().UnixNano())
+		out.WriteString(fmt.Sprintln(filepath.Base(name), info.ModTime().UnixNano()))
 	}
-	return out
+	return out.String()
 }

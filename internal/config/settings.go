@@ -81,9 +81,9 @@ func elem(t reflect.Type) reflect.Type {
 // settingType is the type of a setting in a structure of the file.
 func settingType(t reflect.Type, key string) reflect.Type {
 	if t.Kind() == reflect.Struct {
-		for i := range t.NumField() {
-			if settingName(t.Field(i)) == key {
-				return t.Field(i).Type
+		for field := range t.Fields() {
+			if settingName(field) == key {
+				return field.Type
 			}
 		}
 	}

@@ -239,7 +239,8 @@ func (a *adminAPI) Export(ctx context.Context, r *connect.Request[mintmarkv1.Exp
 		return nil, rpcError(err)
 	}
 	out := &mintmarkv1.ExportResponse{Revision: rev, Plans: make(map[string][]byte)}
-	head := exportHead
+	var head strings.Builder
+	head.WriteString(exportHead)
 	var items []yaml.MapSlice
 	for _, e := range entries {
 		c, err := a.s.load(ctx, trimmed(e.Key, prefixPools))
@@ -253,14 +254,14 @@ func (a *adminAPI) Export(ctx context.Context, r *connect.Request[mintmarkv1.Exp
 		if err != nil {
 			return nil, rpcError(err)
 		}
-		head += notes
+		head.WriteString(notes)
 		items = append(items, item)
 	}
 	text, err := poolsYAML(items)
 	if err != nil {
 		return nil, rpcError(err)
 	}
-	out.Config = head + text
+	out.Config = head.String() + text
 	return connect.NewResponse(out), nil
 }
 

@@ -271,7 +271,9 @@ func FuzzFind(f *testing.F) {
 		}
 		r := http.Request{Header: m.Header}
 		for _, c := range r.CookiesNamed("s") {
-			if c.Value == "" || len(cookie) > MaxValue {
+			// It keeps spaces behind the "="; RFC 6265, 5.2, step 4 takes them away.
+			want := strings.Trim(c.Value, " \t")
+			if want == "" || len(cookie) > MaxValue {
 				continue
 			}
 			var v Values
@@ -281,10 +283,10 @@ func FuzzFind(f *testing.F) {
 			}
 			found := false
 			for _, x := range v.All() {
-				found = found || string(x.ID) == c.Value
+				found = found || string(x.ID) == want
 			}
 			if !found {
-				t.Errorf("cookie %q: the standard library finds %q, which is missing", cookie, c.Value)
+				t.Errorf("cookie %q: the standard library finds %q, which is missing", cookie, want)
 			}
 		}
 	})

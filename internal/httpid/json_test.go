@@ -48,12 +48,12 @@ func TestFindJSON(t *testing.T) {
 		var v Values
 		v.Reset()
 		err := s.FindJSON([]byte(body), 3, &v)
-		got := ""
+		var got strings.Builder
 		for _, x := range v.All() {
-			got += string(x.ID)
+			got.WriteString(string(x.ID))
 		}
-		if got != c.want || !errors.Is(err, c.err) {
-			t.Errorf("%s: got %q, %v; want %q, %v", body, got, err, c.want, c.err)
+		if got.String() != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: got %q, %v; want %q, %v", body, got.String(), err, c.want, c.err)
 		}
 	}
 	var v Values

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestCertificatesReload(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, second := writeCert(t, dir, "one.test"), writeCert(t, dir, "two.test")
-	var servers string
+	var servers strings.Builder
 	release := make(chan struct{})
 	for _, name := range []string{"a", "b"} {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -69,7 +70,7 @@ func TestCertificatesReload(t *testing.T) {
 		s.StartTLS()
 		t.Cleanup(s.Close)
 		lab.WriteFile(t, dir, "ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
-		servers += fmt.Sprintf("      - {name: %s, address: %q, ids: [{prefix: %q}]}\n", name, s.Listener.Addr(), name+"-")
+		servers.WriteString(fmt.Sprintf("      - {name: %s, address: %q, ids: [{prefix: %q}]}\n", name, s.Listener.Addr(), name+"-"))
 	}
 	admin, web := lab.FreeAddr(t), lab.FreeAddr(t)
 	text := fmt.Sprintf(`
@@ -90,7 +91,7 @@ pools:
     upstream: {protocol: h2, tls: {sni: example.com, ca: %[3]s/ca.pem}}
     health: {type: http, interval: 500ms}
     servers:
-%[4]s`, admin, web, dir, servers)
+%[4]s`, admin, web, dir, servers.String())
 	b := lab.StartBalancer(t, mintmark, admin, text)
 	cache := tls.NewLRUClientSessionCache(8)
 	newClient := func(sni string) *http.Client {

@@ -3,6 +3,7 @@ package rollout
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -266,9 +267,7 @@ func (w *world) tell(name string, send func(func())) {
 		return
 	}
 	e := BalancerSaw{Name: name, Since: b.started, Spaces: make(map[SpaceID]time.Time), At: w.now}
-	for id, t := range b.seen {
-		e.Spaces[id] = t
-	}
+	maps.Copy(e.Spaces, b.seen)
 	send(func() { w.apply(e) })
 }
 
