@@ -269,6 +269,9 @@ func FuzzFind(f *testing.F) {
 				t.Errorf("query %q: got %q; want %q", query, got, want)
 			}
 		}
+		if strings.ContainsFunc(cookie, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return // net/http takes no such header
+		}
 		r := http.Request{Header: m.Header}
 		for _, c := range r.CookiesNamed("s") {
 			// It keeps spaces behind the "="; RFC 6265, 5.2, step 4 takes them away.
