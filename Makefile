@@ -16,6 +16,10 @@ SOAKTIME ?= 10m
 # Which benchmarks `make bench` runs, and how often: ten runs feed benchstat.
 BENCH ?= .
 COUNT ?= 1
+# What `make bench-compare` compares with, and which packages; six runs each
+# are the fewest of which benchstat makes anything.
+REF      ?= main
+PACKAGES ?= ./...
 # What `make bench-peers` runs, with whom, and how often; without a name, all.
 WORKLOADS ?=
 PEERS     ?=
@@ -26,7 +30,7 @@ OUT       ?= $(if $(WORKLOADS)$(PEERS)$(QUICK),,bench/results)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/mintmark
@@ -62,6 +66,10 @@ fmt: ## format the tree
 .PHONY: bench
 bench: ## run the benchmarks; BENCH=regexp and COUNT=n narrow and repeat
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
+
+.PHONY: bench-compare
+bench-compare: ## compare the benchmarks with those of another commit: REF=main BENCH=regexp COUNT=n PACKAGES=./idspace/...
+	./scripts/bench-compare '$(REF)' '$(BENCH)' $(if $(filter 1,$(COUNT)),6,$(COUNT)) $(PACKAGES)
 
 .PHONY: bench-peers
 bench-peers: ## side by side with HAProxy and nginx; WORKLOADS=a,b PEERS=a,b ROUNDS=n QUICK=1
