@@ -228,12 +228,16 @@ func (l *crowdLoad) visit(c *lab.GoClient, owner string) {
 		l.mu.Lock()
 		if err != nil {
 			l.broken++
+			if c.Ticket() == nil {
+				owner = "" // broken in the handshake: Go's client throws the ticket away
+			}
 			l.mu.Unlock()
 			continue
 		}
 		l.visits++
 		name := serverOf(got)
 		switch {
+		case owner == "":
 		case name != owner && (l.may == nil || !l.may(owner, name)):
 			l.wrong = append(l.wrong, fmt.Sprintf("an ID of %s arrived at %s, through balancer %d", owner, name, i%2+1))
 		case got.Resumed:

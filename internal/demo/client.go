@@ -71,6 +71,7 @@ func (c *client) run(ctx context.Context) {
 		if n%forgetEvery == 0 {
 			c.wallet.session = nil
 		}
+		drained := c.demo.tally.drainedServer()
 		name, resumed, err := c.connect(ctx)
 		if ctx.Err() != nil {
 			return
@@ -79,7 +80,7 @@ func (c *client) run(ctx context.Context) {
 			c.demo.tally.fail()
 			continue
 		}
-		c.demo.tally.count(c.kind, name, c.wallet.offered, resumed)
+		c.demo.tally.count(c.kind, name, c.wallet.offered, resumed, drained)
 	}
 }
 

@@ -39,7 +39,9 @@ func (t *tally) setAct(name string) {
 	t.act = name
 }
 
-func (t *tally) count(k kind, server string, offers, resumed bool) {
+// count counts a connection. drained is the server that was drained when it
+// began, "" if none was: what had begun before is no sign of a drain that fails.
+func (t *tally) count(k kind, server string, offers, resumed bool, drained string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.total++
@@ -53,9 +55,16 @@ func (t *tally) count(k kind, server string, offers, resumed bool) {
 		return
 	}
 	t.perServer[server]++
-	if server == t.drain && !offers {
+	if server == drained && !offers {
 		t.newOnIt++
 	}
+}
+
+// drainedServer is the one that is drained by now, "" if none is.
+func (t *tally) drainedServer() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.drain
 }
 
 func (t *tally) fail() {
