@@ -95,6 +95,9 @@ func TestWordHashSpreads(t *testing.T) {
 		"two counts":          func(i uint64) word256 { return word256{1: i % 128, 3: i / 128} },
 		"one bit":             func(i uint64) word256 { return word256{1<<(i%64) ^ i/64<<20} },
 	} {
+		// A table can have bad luck: with a hash that spreads, about one in ten
+		// thousand has. Two in ten have a bad hash.
+		crowded, worst := 0, 0
 		for range 10 {
 			words := len(word256{})
 			if value(n - 1)[3] == 0 {
@@ -113,8 +116,11 @@ func TestWordHashSpreads(t *testing.T) {
 				longest = max(longest, run)
 			}
 			if longest > 8 {
-				t.Errorf("%s: %d full groups in a row", name, longest)
+				crowded, worst = crowded+1, max(worst, longest)
 			}
+		}
+		if crowded > 1 {
+			t.Errorf("%s: in %d of 10 tables there are up to %d full groups in a row", name, crowded, worst)
 		}
 	}
 }
