@@ -105,7 +105,10 @@ func TestImportExport(t *testing.T) {
 			// The rollout goes on: the agents take over what was done by hand.
 			b.ack()
 			a := p.agent("web", "a", &mintmarkv1.WatchAssignmentsRequest{})
-			a.until("a key to encrypt with", encrypts(0))
+			got := a.until("a key to encrypt with", encrypts(0)).GetKeys()[0].GetPrefix()
+			if want := map[bool]int{true: 0, false: 8}[kind == idspace.SchemeSealed]; len(got) != want {
+				t.Errorf("the prefix has %d bytes; want %d, which AWS_LBC_QUIC_SERVER_ID has", len(got), want)
+			}
 		})
 	}
 }

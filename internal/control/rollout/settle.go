@@ -227,8 +227,9 @@ func (p *Pool) grant(at time.Time) error {
 	return nil
 }
 
-// prefixBytes is the longest prefix that a server which puts a constant in
-// front of its IDs is given: a TLS session ID of 32 bytes keeps 24 of its own.
+// prefixBytes is the prefix that a server which puts a constant in front of its
+// IDs is given: a TLS session ID of 32 bytes keeps 24 of its own, and it is as
+// long as AWS_LBC_QUIC_SERVER_ID, which the adapter env writes.
 const prefixBytes = 8
 
 func newGrant(a *idspace.Assignment) *Grant {
@@ -238,7 +239,7 @@ func newGrant(a *idspace.Assignment) *Grant {
 		g.Number = uint32(a.Spaces[0].First) //nolint:gosec // a server number is below 2^16
 		return g
 	}
-	if prefix, err := a.Prefix(max(a.MarkBytes(), prefixBytes/2)); err == nil {
+	if prefix, err := a.Prefix(prefixBytes); err == nil {
 		g.Prefix = prefix
 	}
 	return g
