@@ -82,7 +82,7 @@ mark key, which balancers have. A pool without a scheme takes its spaces from
 "ids" or "discover", as in a configuration file.
 
 --set takes a setting of the configuration file, as KEY=VALUE, where VALUE is
-JSON or a plain word; see docs/configuration.md, "FilePool".`,
+JSON or a plain word; see docs/configuration.md, "pools[]".`,
 		examples: []example{
 			{"a planned pool", "mintmark pool create web --scheme ranges --server a=10.0.0.11:443 --server b=10.0.0.12:443 --set session_lifetime=8h"},
 			{"servers nobody configures: their marks are read off them", `mintmark pool create stock --set 'discover={"probe": true}'`},
