@@ -127,10 +127,15 @@ func BenchmarkBulk(b *testing.B) {
 // what a normal one costs. It must stay under three times: a client must not
 // be able to buy more work than it pays for.
 func BenchmarkHello(b *testing.B) {
+	b.Run("portable", func(b *testing.B) { benchmarkHello(b, childTLSEnv+"=1") })
+	b.Run("loops", func(b *testing.B) { benchmarkHello(b, childTLSEnv+"=1", childLoopEnv+"=1") })
+}
+
+func benchmarkHello(b *testing.B, engine ...string) {
 	const minHellos = 100 // the processor time of a few is below the clock's tick
 	answer := make([]byte, 3000)
 	cost := func(b *testing.B, hello []byte) time.Duration {
-		p := startChild(b, answerer(b, len(hello), answer), childTLSEnv+"=1")
+		p := startChild(b, answerer(b, len(hello), answer), engine...)
 		buf := make([]byte, len(answer))
 		oneConnection(b, p.addr, hello, buf)
 		before := p.cpu()
