@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -132,32 +134,56 @@ func outOfDescriptors(t *testing.T, env ...string) {
 	const limit = 64
 	to := serveEach(t, echoAll)
 	p := startChild(t, to, append(env, fmt.Sprintf("%s=%d", childFileEnv, limit))...)
-	var open []net.Conn
-	for range limit {
-		open = append(open, p.dial())
-	}
-	echo := func(c net.Conn, timeout time.Duration) error {
+	// try opens a connection and returns whether an octet came back on it. One
+	// whose server cannot be reached is reset, perhaps before connect returned.
+	try := func(timeout time.Duration) (net.Conn, bool) {
+		c, err := net.DialTimeout("tcp", p.addr, timeout)
+		if err != nil {
+			return nil, false
+		}
 		_ = c.SetDeadline(time.Now().Add(timeout)) // a closed one fails below
 		if _, err := c.Write([]byte("x")); err != nil {
-			return err
+			return c, false
 		}
-		_, err := io.ReadFull(c, make([]byte, 1))
-		return err
+		_, err = io.ReadFull(c, make([]byte, 1))
+		return c, err == nil
 	}
-	served := 0
-	for _, c := range open {
-		if echo(c, 200*time.Millisecond) == nil {
-			served++
+	// All stay open until each had its try: where one ends, its descriptors
+	// serve the next that waits.
+	open := make([]net.Conn, limit)
+	var served atomic.Int32
+	var tries sync.WaitGroup
+	for i := range open {
+		tries.Go(func() {
+			var ok bool
+			if open[i], ok = try(time.Second); ok {
+				served.Add(1)
+			}
+		})
+	}
+	tries.Wait()
+	if n := served.Load(); n == 0 || n > limit/2 {
+		t.Errorf("%d of %d connections were served with a limit of %d descriptors; want some, at two each", n, limit, limit)
+	}
+	closeAll := func(conns ...net.Conn) {
+		for _, c := range conns {
+			if c != nil {
+				_ = c.Close()
+			}
 		}
-		_ = c.Close()
 	}
-	if served == 0 || served == len(open) {
-		t.Errorf("%d of %d connections were served with a limit of %d descriptors; want some", served, len(open), limit)
-	}
-	c := p.dial()
-	defer c.Close()
-	if err := echo(c, time.Minute); err != nil {
-		t.Errorf("after the descriptors came back: %v", err)
+	closeAll(open...)
+	// Those that wait to be accepted, though they are gone, come first, and
+	// take descriptors for a moment.
+	for deadline := time.Now().Add(time.Minute); ; {
+		c, ok := try(time.Minute)
+		closeAll(c)
+		if ok {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no connection is served after the descriptors came back")
+		}
 	}
 }
 
