@@ -18,7 +18,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -96,7 +95,9 @@ func (s *Set) ConfigReloaded(ok bool) {
 		return
 	}
 	s.reloadOK.Set(1)
-	s.reloadTime.Set(float64(time.Now().Unix()))
+	// Not whole seconds: whoever waits for a reload waits for another value, and
+	// a program reloads twice within a second.
+	s.reloadTime.SetToCurrentTime()
 }
 
 // SetGeneration records the generation of a pool's spaces that somebody

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -137,6 +138,34 @@ func TestNames(t *testing.T) {
 	}) {
 		t.Error("no build_info with the version")
 	}
+}
+
+// Scripts wait for a reload by waiting for another time of the last one: two
+// within a second have to be told apart.
+func TestReloadsWithinASecondDiffer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New("test")
+		at := func() string {
+			for _, l := range scrape(t, m) {
+				if strings.HasPrefix(l, "mintmark_config_last_reload_success_timestamp_seconds ") {
+					return l
+				}
+			}
+			t.Fatal("no time of the last reload")
+			return ""
+		}
+		start := at()
+		time.Sleep(time.Millisecond)
+		m.ConfigReloaded(false)
+		if now := at(); now != start {
+			t.Errorf("after a reload that failed: %s; want %s as before", now, start)
+		}
+		m.ConfigReloaded(true)
+		if now := at(); now == start {
+			t.Errorf("a millisecond later, the time of the last reload is still %s", now)
+		}
+	})
 }
 
 // TestAssignedShare compares the shares with what the rules say.
