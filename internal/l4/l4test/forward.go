@@ -111,7 +111,7 @@ func testHalfClose(t *testing.T, f Factory) {
 func testSlowReader(t *testing.T, f Factory) {
 	const (
 		size = 8 << 20
-		idle = 400 * time.Millisecond
+		idle = time.Second
 	)
 	su := tcp(t)
 	su.settings.IdleTimeout = idle

@@ -106,7 +106,7 @@ func testBytesBeforeReset(t *testing.T, f Factory) {
 // of it the engine's socket has acknowledged.
 func sendUntilFull(t *testing.T, c net.Conn) (delivered int64) {
 	t.Helper()
-	const full = 300 * time.Millisecond // without a byte taken
+	const full = time.Second // without a byte taken
 	w := &stallWriter{c: c, patience: full}
 	if _, err := sendPattern(w, 3, 1<<40); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
