@@ -13,6 +13,8 @@ TALLY := $(GO) run ./test/tally
 FUZZTIME ?= 30s
 # How long `make soak` keeps the load up.
 SOAKTIME ?= 10m
+# How long the one with loads of every kind at once takes.
+MIXTIME  ?= 30m
 # Which benchmarks `make bench` runs, and how often: ten runs feed benchstat.
 BENCH ?= .
 COUNT ?= 1
@@ -81,9 +83,10 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 	./scripts/fuzz $(FUZZTIME)
 
 .PHONY: soak
-soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and drained, and again while servers restart with new keys
+soak: ## hold a load for SOAKTIME (10m) while replicas are killed, reloaded and drained, and again while servers restart with new keys; and loads of every kind for MIXTIME (30m)
 	./scripts/install-test-packages
-	$(GO) test -tags soak -count=1 -v -timeout 0 ./test/soak -duration $(SOAKTIME)
+	$(GO) test -tags soak -count=1 -v -timeout 0 -skip TestSoakMixed ./test/soak -duration $(SOAKTIME)
+	$(GO) test -tags soak -count=1 -v -timeout 0 -run TestSoakMixed ./test/soak -duration $(MIXTIME)
 	cd test/datagram && $(GO) test -tags soak -count=1 -v -timeout 0 -run Soak . -duration $(SOAKTIME)
 	$(GO) test -count=1 -v -timeout 30m -run TestControlPlaneKilled ./test -kills 200
 
