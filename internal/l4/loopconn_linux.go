@@ -66,9 +66,14 @@ type socket struct {
 	writable bool // there may be room to write
 	peerDone bool // the peer's stream has ended: reading goes on to the end
 	broken   bool // the connection is over (EPOLLHUP)
+	urgent   bool // the peer has sent urgent data, before which a read ends
+	complete bool // all that the peer has ever sent is here: a read that is not full is the last
 	prompt   bool // the kernel does not wait to fill packets (TCP_NODELAY)
 	wrote    bool
 }
+
+// reading is what a socket that is read from is watched for.
+const reading = reactor.Readable | reactor.PeerDone | reactor.Urgent
 
 // begin reads what is to be read before a server is chosen.
 func (c *loopConn) begin() {
@@ -82,7 +87,7 @@ func (c *loopConn) begin() {
 	c.receive()
 	if c.phase == receiving {
 		c.shard.loop.SetTimer(c.slot, c.settings.HelloTimeout)
-		c.watch(client, reactor.Readable|reactor.PeerDone)
+		c.watch(client, reading)
 	}
 }
 
@@ -182,6 +187,11 @@ func (c *loopConn) Ready(which int, ev reactor.Events) {
 	if ev&reactor.Gone != 0 {
 		s.broken = true
 	}
+	if ev&reactor.Urgent != 0 {
+		s.urgent = true
+	}
+	// After a reset the end looks the same, and the next read tells.
+	s.complete = s.tcp && s.peerDone && !s.urgent && ev&(reactor.Gone|reactor.Failed) == 0
 	switch c.phase {
 	case receiving:
 		c.receive()

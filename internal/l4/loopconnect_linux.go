@@ -96,7 +96,7 @@ func (c *loopConn) connecting(to netip.AddrPort, connected bool) {
 	}
 	c.socks[server].watchOut = true
 	c.shard.loop.SetTimer(c.slot, c.settings.ConnectTimeout)
-	c.watch(server, reactor.Readable|reactor.Writable|reactor.PeerDone)
+	c.watch(server, reading|reactor.Writable)
 }
 
 // connectReady is told of the first events of a socket that connects.

@@ -27,7 +27,7 @@ func (c *loopConn) refuse(cause route.Cause) {
 	c.shard.loop.SetTimer(c.slot, lingerTime)
 	if s := &c.socks[client]; !s.watched {
 		s.readable = true
-		c.watch(client, reactor.Readable|reactor.PeerDone)
+		c.watch(client, reading)
 	}
 	c.linger()
 }

@@ -61,7 +61,7 @@ func (c *loopConn) begins(which int) {
 		return // and what came is remembered
 	}
 	s.readable, s.writable, s.peerDone = false, true, false
-	ev := reactor.Readable | reactor.PeerDone
+	ev := reading
 	if s.watchOut {
 		ev |= reactor.Writable
 	}
@@ -133,12 +133,17 @@ func (c *loopConn) copy(from int) bool {
 	}
 	f.bulk = n == len(b)
 	if n < len(b) {
-		if !src.peerDone {
+		// The last bytes and the end of the stream go out together.
+		switch {
+		case !src.peerDone:
 			src.readable = false // more would be another event
-		} else if m, errno := reactor.Recv(int(src.fd), b[n:]); errno == reactor.OK {
-			// Bytes and the end of the stream then go out together.
-			n += m
-			f.last = m == 0
+		case src.complete:
+			f.last = true
+		default:
+			if m, errno := reactor.Recv(int(src.fd), b[n:]); errno == reactor.OK {
+				n += m
+				f.last = m == 0
+			}
 		}
 	}
 	return c.write(from, b[:n])
@@ -217,7 +222,7 @@ func (c *loopConn) noRoom(which int) {
 		// Only sockets that were full once are watched for room: others would
 		// have an event of it at the beginning.
 		s.watchOut = true
-		c.watch(which, reactor.Readable|reactor.PeerDone|reactor.Writable)
+		c.watch(which, reading|reactor.Writable)
 	}
 }
 

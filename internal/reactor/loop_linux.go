@@ -17,6 +17,7 @@ type Events uint32
 const (
 	Readable Events = unix.EPOLLIN
 	Writable Events = unix.EPOLLOUT
+	Urgent   Events = unix.EPOLLPRI   // and the bytes before it are to be read first
 	PeerDone Events = unix.EPOLLRDHUP // the peer has ended its stream; bytes may stand before the end
 	Gone     Events = unix.EPOLLHUP   // both directions have ended, or the connection broke
 	Failed   Events = unix.EPOLLERR

@@ -36,6 +36,7 @@ func Suite(t *testing.T, f Factory) {
 		{"ServerFirst", testServerFirst},
 		{"UnixSockets", testUnixSockets},
 		{"HalfClose", testHalfClose},
+		{"UrgentData", testUrgentData},
 		{"Reset", testReset},
 		{"ResetAfterHalfClose", testResetAfterHalfClose},
 		{"BytesBeforeReset", testBytesBeforeReset},
