@@ -187,7 +187,8 @@ func outOfDescriptors(t *testing.T, env ...string) {
 	}
 }
 
-// TestListenConfig holds that accepted connections inherit keep-alives.
+// TestListenConfig holds that accepted connections inherit keep-alives, and
+// are not paced within the machine.
 func TestListenConfig(t *testing.T) {
 	t.Parallel()
 	lc := l4.ListenConfig()
@@ -225,6 +226,15 @@ func TestListenConfig(t *testing.T) {
 			if got != o.want {
 				t.Errorf("%s: option %d of an accepted connection is %d; want %d", address, o.name, got, o.want)
 			}
+		}
+		var congestion string
+		if e := raw.Control(func(fd uintptr) {
+			congestion, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		}); e != nil || err != nil {
+			t.Fatal(e, err)
+		}
+		if strings.HasPrefix(congestion, "bbr") {
+			t.Errorf("%s: an accepted connection within the machine is paced: %q", address, congestion)
 		}
 	}
 	unixSocket, err := lc.Listen(t.Context(), "unix", t.TempDir()+"/s")

@@ -2,9 +2,12 @@ package l4
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mintmark/mintmark/internal/reactor"
 )
 
 // Keep-alive probes find peers that vanished without a word: after a minute
@@ -21,15 +24,17 @@ const (
 // to each connection; the net package would set them on every connection, with
 // four system calls each. Multipath TCP is off: its sockets are slower to
 // accept and to splice, and clients that speak it are few.
+//
+// Connections to a loopback address are not paced: see reactor.Unpaced.
 func ListenConfig() net.ListenConfig {
 	lc := net.ListenConfig{
 		KeepAlive: -1, // not by the net package
-		Control: func(network, _ string, raw syscall.RawConn) error {
+		Control: func(network, address string, raw syscall.RawConn) error {
 			if network == "unix" {
 				return nil
 			}
 			var err error
-			if e := raw.Control(func(fd uintptr) { err = setKeepAlive(int(fd)) }); e != nil {
+			if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd), address) }); e != nil {
 				return e
 			}
 			return err
@@ -37,6 +42,14 @@ func ListenConfig() net.ListenConfig {
 	}
 	lc.SetMultipathTCP(false)
 	return lc
+}
+
+func setOptions(fd int, address string) error {
+	if ap, err := netip.ParseAddrPort(address); err == nil && ap.Addr().IsLoopback() && reactor.PacesByDefault() {
+		// A sandbox may refuse it, and then bulk data costs more.
+		_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, reactor.Unpaced)
+	}
+	return setKeepAlive(fd)
 }
 
 func setKeepAlive(fd int) error {

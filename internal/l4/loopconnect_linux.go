@@ -40,7 +40,7 @@ func (c *loopConn) attempt() {
 			return
 		}
 		c.since = c.shard.loop.Now()
-		fd, errno := reactor.Connect(to)
+		fd, errno := c.shard.loop.Connect(to, c.speaksFirst())
 		if errno == reactor.OK || errno == unix.EINPROGRESS {
 			c.socks[server] = socket{fd: int32(fd), tcp: true}
 			c.connecting(to, errno == reactor.OK)
@@ -217,6 +217,11 @@ func (c *loopConn) firstBytes() []byte {
 	b := c.shard.loop.Scratch()[:0]
 	b = c.appendProxyHeader(b, c.opening, reactor.LocalAddr(int(c.socks[client].fd)))
 	return append(b, read...) // alloc: only for a hello that is larger than the scratch memory
+}
+
+// speaksFirst returns whether there are first bytes.
+func (c *loopConn) speaksFirst() bool {
+	return c.pool.Config.ProxyProtocol != 0 || len(c.opening.intake.bytes()) > 0
 }
 
 func (c *loopConn) sendFirst(b []byte) (int, reactor.Errno) {

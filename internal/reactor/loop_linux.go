@@ -43,9 +43,9 @@ type slotEntry struct {
 	generation uint32
 }
 
-// giveWayEvery is well below the ten milliseconds after which the Go scheduler
+// giveWayEvery is below the ten milliseconds after which the Go scheduler
 // becomes impatient.
-const giveWayEvery = 5_000_000 // nanoseconds
+const giveWayEvery = 8_000_000 // nanoseconds
 
 // maxEvents is how many events are taken from the kernel at once.
 const maxEvents = 128
@@ -54,6 +54,7 @@ const maxEvents = 128
 // for functions that were posted.
 type Loop struct {
 	epfd, wakefd int
+	paces        bool      // PacesByDefault
 	epoch        time.Time // when now was 0
 
 	now     int64 // nanoseconds
@@ -87,7 +88,7 @@ func newLoop() (*Loop, error) {
 		Close(epfd)
 		return nil, fmt.Errorf("starting an event loop: %w", os.NewSyscallError("eventfd", err))
 	}
-	l := &Loop{epfd: epfd, wakefd: wakefd, epoch: time.Now(), slots: make([]slotEntry, 1)}
+	l := &Loop{epfd: epfd, wakefd: wakefd, paces: PacesByDefault(), epoch: time.Now(), slots: make([]slotEntry, 1)}
 	// Edge by edge: it need never be read.
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: wakeIndex}
 	if errno := epollControl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); errno != OK {
@@ -234,7 +235,7 @@ func (l *Loop) poll() (int, error) {
 		if n, err = unix.EpollWait(l.epfd, l.events[:], l.patience()); err != nil && err != unix.EINTR {
 			return 0, fmt.Errorf("waiting for events: %w", os.NewSyscallError("epoll_wait", err))
 		}
-		return max(n, 0), nil
+		n = max(n, 0)
 	}
 	if errno != OK {
 		return 0, fmt.Errorf("asking for events: %w", os.NewSyscallError("epoll_pwait", errno))

@@ -148,35 +148,6 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestConnect connects to a listener, and to nobody.
-func TestConnect(t *testing.T) {
-	t.Parallel()
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		ln, err := net.Listen("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		to := ln.Addr().(*net.TCPAddr).AddrPort()
-		fd, errno := reactor.Connect(to)
-		if errno != reactor.OK && errno != unix.EINPROGRESS {
-			t.Fatal(errno)
-		}
-		c, err := ln.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := reactor.PeerAddr(fd); got != to {
-			t.Errorf("connected to %v; want %v", got, to)
-		}
-		if got, want := reactor.LocalAddr(fd), c.RemoteAddr().(*net.TCPAddr).AddrPort(); got != want {
-			t.Errorf("connected from %v; want %v", got, want)
-		}
-		reactor.Close(fd)
-		_ = c.Close()
-		_ = ln.Close()
-	}
-}
-
 // TestPost holds that what is posted is called while the loops run, all of it
 // before they end, and nothing after.
 func TestPost(t *testing.T) {

@@ -109,25 +109,27 @@ func Accept(fd int) (int, netip.AddrPort, Errno) {
 	return n, sa.addrPort(), OK
 }
 
-// Connect opens a non-blocking TCP socket and starts to connect it.
-// unix.EINPROGRESS is returned with the socket, every other error without.
-func Connect(to netip.AddrPort) (int, Errno) {
-	family := unix.AF_INET6
-	if to.Addr().Is4() {
-		family = unix.AF_INET
-	}
-	fd, errno := call(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0, 0, 0)
-	if errno != OK {
-		return -1, errno
-	}
-	var sa sockaddr
-	n := sa.set(to)
-	_, errno = callWith(unix.SYS_CONNECT, fd, unsafe.Pointer(&sa), n, 0)
-	if errno != OK && errno != unix.EINPROGRESS {
-		Close(fd)
-		return -1, errno
-	}
-	return fd, errno
+// setOption sets an option of a socket, if the socket has it.
+func setOption(fd, level, option int, value unsafe.Pointer, size uintptr) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(value), size, 0)
+}
+
+// delayAck has the acknowledgement that ends the handshake of a connect() wait
+// for the first bytes (TCP_QUICKACK off). Afterwards the socket acknowledges as
+// all do.
+func delayAck(fd int) {
+	var off int32
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, unsafe.Pointer(&off), unsafe.Sizeof(off))
+}
+
+// setCongestion chooses the congestion control of a socket.
+func setCongestion(fd int, name string) {
+	setOption(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, unsafe.Pointer(unsafe.StringData(name)), uintptr(len(name)))
+}
+
+func connect(fd int, sa *sockaddr, n int) Errno {
+	_, errno := callWith(unix.SYS_CONNECT, fd, unsafe.Pointer(sa), n, 0)
+	return errno
 }
 
 // LocalAddr returns the address of this end of a socket, zero unless it has an
