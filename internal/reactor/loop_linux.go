@@ -47,6 +47,16 @@ type slotEntry struct {
 // becomes impatient.
 const giveWayEvery = 8_000_000 // nanoseconds
 
+// crowded is the average number of events at once from which on a loop that
+// has nothing to do lets others run before it sleeps: those who send it more.
+// They are busy, and so what they send comes soon, and in larger batches; that
+// is cheaper than to sleep and be woken for each. With fewer events there is
+// less to gain, and a loop that sleeps is called back sooner.
+const crowded = 3
+
+// averageOver is about how many batches the average is of.
+const averageOver = 8
+
 // maxEvents is how many events are taken from the kernel at once.
 const maxEvents = 128
 
@@ -59,6 +69,7 @@ type Loop struct {
 
 	now     int64 // nanoseconds
 	gaveWay int64 // when giveWay last did
+	average int   // of the last numbers of events, times averageOver
 	slots   []slotEntry
 	unused  []uint32
 	wheel   wheel
@@ -231,15 +242,22 @@ func (l *Loop) run(stopped *bool) error {
 func (l *Loop) poll() (int, error) {
 	n, errno := pollNow(l.epfd, l.events[:])
 	if errno == OK && n == 0 && len(l.again) == 0 {
-		var err error
-		if n, err = unix.EpollWait(l.epfd, l.events[:], l.patience()); err != nil && err != unix.EINTR {
-			return 0, fmt.Errorf("waiting for events: %w", os.NewSyscallError("epoll_wait", err))
+		if l.average >= crowded*averageOver {
+			giveUpProcessor()
+			n, errno = pollNow(l.epfd, l.events[:])
 		}
-		n = max(n, 0)
+		if errno == OK && n == 0 {
+			var err error
+			if n, err = unix.EpollWait(l.epfd, l.events[:], l.patience()); err != nil && err != unix.EINTR {
+				return 0, fmt.Errorf("waiting for events: %w", os.NewSyscallError("epoll_wait", err))
+			}
+			n = max(n, 0)
+		}
 	}
 	if errno != OK {
 		return 0, fmt.Errorf("asking for events: %w", os.NewSyscallError("epoll_pwait", errno))
 	}
+	l.average += n - l.average/averageOver
 	return n, nil
 }
 

@@ -152,6 +152,9 @@ func pollNow(epfd int, events []unix.EpollEvent) (int, Errno) {
 	return callWith(unix.SYS_EPOLL_PWAIT, epfd, unsafe.Pointer(unsafe.SliceData(events)), len(events), 0)
 }
 
+// giveUpProcessor lets other threads run, if any wait for this processor.
+func giveUpProcessor() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+
 func epollControl(epfd, op, fd int, ev *unix.EpollEvent) Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(ev)), 0, 0)
 	return errno
