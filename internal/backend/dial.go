@@ -127,6 +127,9 @@ func tryWithin(ctx context.Context, parts int, address string, try func(ctx cont
 // nothing about a server. Of errors that are joined, as those of a server's
 // addresses are, all must be.
 func isLocal(err error) bool {
+	if err == nil {
+		return false
+	}
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {
 		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !isLocal(e) })
