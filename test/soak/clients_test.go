@@ -260,6 +260,9 @@ func (m *mix) load(ctx context.Context) {
 	for i := range regulars {
 		m.clients.Go(func() { m.regular(ctx, []uint16{tls.VersionTLS13, tls.VersionTLS12}[i%2]) })
 	}
+	for i := range readers {
+		m.clients.Go(func() { m.readPages(ctx, i%2 == 0) })
+	}
 	for _, kind := range []struct {
 		n    int
 		work func(context.Context)

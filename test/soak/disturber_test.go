@@ -29,8 +29,11 @@ func (d *disturber) do(t *testing.T) {
 		m.reload(t, m.config(d.generation))
 		d.reloads++
 	case 1:
-		o := m.origins[round%(len(m.origins)-1)]
-		o.restart(t)
+		if n := round / 2; round%2 == 0 {
+			m.origins[n%(len(m.origins)-1)].restart(t)
+		} else {
+			m.pages[n%len(m.pages)].restart(t)
+		}
 		d.restarts++
 	case 2:
 		d.generation++

@@ -28,6 +28,7 @@ type mix struct {
 	houses   map[string]*house // nginx
 	origins  []*origin
 	steady   *origin // the last of them, which never restarts
+	pages    []*page
 	clients  sync.WaitGroup
 
 	pattern        pattern
@@ -35,11 +36,13 @@ type mix struct {
 	answer         []byte   // to a hello
 	hellos         [][]byte // one for each origin
 	messages       atomic.Int64
+	requests       atomic.Int64
 	bytes          atomic.Int64
 	hauls          atomic.Int64
 	aborts, stalls atomic.Int64
 
 	admin, web   string // addresses
+	http         string
 	line, marked line
 	stay, brief  line
 	extra        line   // is there and is not
@@ -50,7 +53,7 @@ func newMix(t *testing.T, binary string, cert *lab.Cert, engine string) *mix {
 	m := &mix{
 		engine: engine, cert: cert, houses: make(map[string]*house),
 		pattern: newPattern(), pace: pace{rate: bulkRate}, answer: newAnswer(),
-		admin: lab.FreeAddr(t), web: lab.FreeAddr(t),
+		admin: lab.FreeAddr(t), web: lab.FreeAddr(t), http: lab.FreeAddr(t),
 		line: line{lab.FreeAddr(t), header}, marked: line{lab.FreeAddr(t), hello},
 		stay: line{lab.FreeAddr(t), plain}, brief: line{lab.FreeAddr(t), plain},
 		extra: line{lab.FreeAddr(t), header},
@@ -61,6 +64,9 @@ func newMix(t *testing.T, binary string, cert *lab.Cert, engine string) *mix {
 	for i, name := range []string{"u", "v", "w", "steady"} {
 		m.hellos = append(m.hellos, newHello(uint8(i)))
 		m.origins = append(m.origins, startOrigin(t, m, uint8(i), name))
+	}
+	for _, name := range []string{"p", "q"} {
+		m.pages = append(m.pages, startPage(t, m, name))
 	}
 	m.steady = m.origins[len(m.origins)-1]
 	m.taken = m.steady.addr
@@ -73,7 +79,7 @@ func houseNames() []string { return []string{"a", "b", "c"} }
 // config returns the file of a generation: from one to the next weights,
 // policies and timeouts change, and who drains. more are further listeners.
 func (m *mix) config(generation int, more ...string) string {
-	var houses, origins, marks strings.Builder
+	var houses, origins, marks, pages strings.Builder
 	for i, name := range houseNames() {
 		fmt.Fprintf(&houses, "      - {name: %s, address: %q, weight: %d, draining: %v, ids: [{range: {from: \"4d4d000%d\", to: \"4d4d000%d\"}}]}\n",
 			name, m.houses[name].Addr, 1+(generation+i)%3, generation%7 == 1+i, i, i)
@@ -88,6 +94,9 @@ func (m *mix) config(generation int, more ...string) string {
 		mark := markOf(o.index)
 		fmt.Fprintf(&marks, "      - {name: %s, address: %q, weight: %d, ids: [{range: {from: %q, to: %q}}]}\n", o.name, o.addr, weight, mark, mark)
 	}
+	for i, p := range m.pages {
+		fmt.Fprintf(&pages, "      - {name: %s, address: %q, weight: %d, ids: [{prefix: %s-}]}\n", p.name, p.addr, 1+(generation+i)%3, p.name)
+	}
 	policies := []string{"round-robin", "least-connections", "random-two", "hash"}
 	idle := 2 + generation%3 // hours; longer than the test
 	listener := func(name, protocol, addr, pool, timeouts string) string {
@@ -99,6 +108,9 @@ func (m *mix) config(generation int, more ...string) string {
 		listener("marked", "tls", m.marked.addr, "marked", fmt.Sprintf("idle: %dh", idle)) +
 		listener("stay", "tcp", m.stay.addr, "stay", fmt.Sprintf("idle: %dh", idle)) +
 		listener("brief", "tcp", m.brief.addr, "stay", fmt.Sprintf("idle: %ds", 1+generation%2))
+	// Its timeouts stay: with others its connections are closed as soon as they
+	// wait for a request, and a POST that is on its way just then is lost.
+	listeners += fmt.Sprintf("  - {name: http, listen: %q, protocol: http, pool: http, ids: [{cookie: %s}]}\n", m.http, sidName)
 	for i, addr := range more {
 		listeners += listener(fmt.Sprintf("extra-%d", i), "tcp", addr, "line", fmt.Sprintf("idle: %dh", idle))
 	}
@@ -122,7 +134,11 @@ listeners:
     servers:
 %[8]s  - name: stay
     servers: [{name: steady, address: %[9]q}]
-`, m.admin, listeners, policies[generation%4], health, &houses, policies[(generation+1)%4], &origins, &marks, m.steady.addr)
+  - name: http
+    policy: %[3]s
+    health: %[4]s
+    servers:
+%[10]s`, m.admin, listeners, policies[generation%4], health, &houses, policies[(generation+1)%4], &origins, &marks, m.steady.addr, &pages)
 }
 
 // epochs returns how often each server has gone or come.
@@ -130,6 +146,9 @@ func (m *mix) epochs() []int64 {
 	var e []int64
 	for _, o := range m.origins {
 		e = append(e, o.epoch.Load())
+	}
+	for _, p := range m.pages {
+		e = append(e, p.epoch.Load())
 	}
 	for _, name := range houseNames() {
 		e = append(e, m.houses[name].epoch.Load())
@@ -213,10 +232,10 @@ func (m *mix) report(t *testing.T, d *disturber, idle int) {
 		}
 		t.Error(f)
 	}
-	if idle != idlers || m.resumed.Load() == 0 || m.messages.Load() == 0 || m.hauls.Load() == 0 || m.stalls.Load() == 0 {
+	if idle != idlers || m.resumed.Load() == 0 || m.messages.Load() == 0 || m.requests.Load() == 0 || m.hauls.Load() == 0 || m.stalls.Load() == 0 {
 		t.Errorf("there was no load of every kind; %d connections were idle, want %d", idle, idlers)
 	}
-	t.Logf("%v, engine %s: %d connections, %d resumed, %d messages, %d transfers and %d MiB, %d idle all the time; %d aborted, %d stalled; %d reloads, %d refused files, %d listeners come and gone, %d restarts of servers that interrupted %d; %d faults",
-		*duration, m.engine, m.connections.Load(), m.resumed.Load(), m.messages.Load(), m.hauls.Load(), m.bytes.Load()>>20, idle,
+	t.Logf("%v, engine %s: %d connections, %d resumed, %d messages, %d HTTP requests, %d transfers and %d MiB, %d idle all the time; %d aborted, %d stalled; %d reloads, %d refused files, %d listeners come and gone, %d restarts of servers that interrupted %d; %d faults",
+		*duration, m.engine, m.connections.Load(), m.resumed.Load(), m.messages.Load(), m.requests.Load(), m.hauls.Load(), m.bytes.Load()>>20, idle,
 		m.aborts.Load(), m.stalls.Load(), d.reloads, d.refused, d.listeners, d.restarts, m.interrupted.Load(), len(m.faults))
 }

@@ -61,6 +61,46 @@ func (p pattern) check(seed uint64, offset int64, got []byte) error {
 	return nil
 }
 
+// reader returns the first bytes of a stream.
+func (p pattern) reader(seed uint64, size int64) io.Reader {
+	return &patternReader{pattern: p, seed: seed, size: size}
+}
+
+type patternReader struct {
+	pattern  pattern
+	seed     uint64
+	at, size int64
+}
+
+func (r *patternReader) Read(b []byte) (int, error) {
+	if r.at == r.size {
+		return 0, io.EOF
+	}
+	n := copy(b, r.pattern.at(r.seed, r.at, int(min(chunk, r.size-r.at))))
+	r.at += int64(n)
+	return n, nil
+}
+
+// readAll reads a stream to its end.
+func (p pattern) readAll(in io.Reader, seed uint64, size int64) error {
+	b := make([]byte, slowChunk)
+	for at := int64(0); ; {
+		n, err := in.Read(b)
+		if wrong := p.check(seed, at, b[:n]); wrong != nil {
+			return wrong
+		}
+		at += int64(n)
+		switch {
+		case err == io.EOF && at != size:
+			return fmt.Errorf("%d bytes instead of %d: %w", at, size, errWrong)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("after %d of %d bytes: %w", at, size, err)
+		}
+	}
+}
+
 // A pace lets so many bytes a second go in all, so that the rest of the load
 // gets its part of the processors.
 type pace struct {
