@@ -37,7 +37,7 @@ type mix struct {
 	hellos         [][]byte // one for each origin
 	messages       atomic.Int64
 	requests       atomic.Int64
-	bytes          atomic.Int64
+	bytes          atomic.Int64 // as clients count them
 	hauls          atomic.Int64
 	aborts, stalls atomic.Int64
 
@@ -100,8 +100,12 @@ func (m *mix) config(generation int, more ...string) string {
 	policies := []string{"round-robin", "least-connections", "random-two", "hash"}
 	idle := 2 + generation%3 // hours; longer than the test
 	listener := func(name, protocol, addr, pool, timeouts string) string {
-		return fmt.Sprintf("  - {name: %s, listen: %q, protocol: %s, pool: %s, engine: %s, timeouts: {%s}}\n",
-			name, addr, protocol, pool, m.engine, timeouts)
+		log := ""
+		if pool == "line" {
+			log = fmt.Sprintf(", access_log: %s.log", name)
+		}
+		return fmt.Sprintf("  - {name: %s, listen: %q, protocol: %s, pool: %s, engine: %s, timeouts: {%s}%s}\n",
+			name, addr, protocol, pool, m.engine, timeouts, log)
 	}
 	listeners := listener("web", "tls", m.web, "web", fmt.Sprintf("hello: %ds", 4+generation%3)) +
 		listener("line", "tcp", m.line.addr, "line", fmt.Sprintf("connect: %ds", 4+generation%3)) +
@@ -235,7 +239,7 @@ func (m *mix) report(t *testing.T, d *disturber, idle int) {
 	if idle != idlers || m.resumed.Load() == 0 || m.messages.Load() == 0 || m.requests.Load() == 0 || m.hauls.Load() == 0 || m.stalls.Load() == 0 {
 		t.Errorf("there was no load of every kind; %d connections were idle, want %d", idle, idlers)
 	}
-	t.Logf("%v, engine %s: %d connections, %d resumed, %d messages, %d HTTP requests, %d transfers and %d MiB, %d idle all the time; %d aborted, %d stalled; %d reloads, %d refused files, %d listeners come and gone, %d restarts of servers that interrupted %d; %d faults",
+	t.Logf("%v, engine %s: %d connections, %d resumed, %d messages, %d HTTP requests, %d transfers, %d MiB in all, %d idle all the time; %d aborted, %d stalled; %d reloads, %d refused files, %d listeners come and gone, %d restarts of servers that interrupted %d; %d faults",
 		*duration, m.engine, m.connections.Load(), m.resumed.Load(), m.messages.Load(), m.requests.Load(), m.hauls.Load(), m.bytes.Load()>>20, idle,
 		m.aborts.Load(), m.stalls.Load(), d.reloads, d.refused, d.listeners, d.restarts, m.interrupted.Load(), len(m.faults))
 }

@@ -205,7 +205,6 @@ func (o *origin) serve(c *net.TCPConn) {
 		burst: ord.Burst, slow: ord.SlowServer, cut: ord.Cut, reset: ord.Reset,
 	}
 	err = t.run()
-	o.mix.bytes.Add(t.moved.Load())
 	switch {
 	case err == nil:
 	case errors.Is(err, errWrong), errors.Is(err, os.ErrDeadlineExceeded):
