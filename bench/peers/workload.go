@@ -40,7 +40,8 @@ func workloads() []workload {
 	return []workload{
 		{
 			name: "short", title: "short TLS connections: a browser's hello, 512 bytes back, the end", unit: "connection",
-			measure: report.CPU, protocol: proxy.TLS, kind: load.Short{}, ops: 10_000, half: true, peers: three,
+			measure: report.CPU, protocol: proxy.TLS, kind: load.Short{}, ops: 10_000, half: true,
+			peers:  append(three, proxy.NGINXHalfClose),
 			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.95, proxy.NGINX: 0.85},
 		},
 		{
@@ -59,7 +60,7 @@ func workloads() []workload {
 		{
 			name: "bulk", title: "downloads on four connections", unit: "MiB",
 			measure: report.CPU, protocol: proxy.TLS, kind: load.Bulk{Conns: bulkConns}, ops: 2048,
-			peers:  []proxy.Peer{proxy.Mintmark, proxy.HAProxy, proxy.HAProxySplice, proxy.NGINX},
+			peers:  []proxy.Peer{proxy.Mintmark, proxy.HAProxy, proxy.HAProxySplice, proxy.NGINX, proxy.MintmarkPaced},
 			limits: map[proxy.Peer]float64{proxy.HAProxy: 0.45, proxy.HAProxySplice: 1.00, proxy.NGINX: 0.45},
 		},
 		{

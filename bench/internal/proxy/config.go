@@ -30,8 +30,13 @@ func mintmarkConfig(p Peer, s *Site, admin string) string {
 		rule = func(mark string) string { return fmt.Sprintf("prefix: %q, field: cookie", mark) }
 	case TLS:
 	}
-	if p == MintmarkPortable {
+	listen := s.Listen
+	switch p {
+	case MintmarkPortable:
 		more += ", engine: portable"
+	case MintmarkPaced:
+		listen = listen[strings.LastIndexByte(listen, ':'):]
+	default:
 	}
 	fmt.Fprintf(&b, `version: 1
 admin: {listen: %q}
@@ -42,7 +47,7 @@ pools:
   - name: web
     health: {type: none}
     servers:
-`, admin, s.Listen, s.Protocol, more)
+`, admin, listen, s.Protocol, more)
 	for _, srv := range s.Servers {
 		fmt.Fprintf(&b, "      - {name: %s, address: %q, ids: [{%s}]}\n", srv.Name, srv.Addr, rule(srv.Mark))
 	}
@@ -117,9 +122,13 @@ pid %s;
 error_log stderr error;
 events { worker_connections %d; }
 `, streamModule, Threads, descriptors, filepath.Join(dir, "nginx.pid"), 2*maxConnections)
-	listen := s.Listen
-	if p == NGINXTuned {
+	listen, half := s.Listen, ""
+	switch p {
+	case NGINXTuned:
 		listen += " reuseport"
+	case NGINXHalfClose:
+		half = "\t\tproxy_half_close on;\n"
+	default:
 	}
 	switch s.Protocol {
 	case TLS:
@@ -133,9 +142,9 @@ events { worker_connections %d; }
 		proxy_pass $pool;
 		proxy_connect_timeout 5s;
 		proxy_timeout 10m;
-	}
+%s	}
 }
-`, listen)
+`, listen, half)
 	case UDP:
 		b.WriteString("stream {\n\taccess_log off;\n")
 		nginxUpstream(&b, "web", s.Servers, "")

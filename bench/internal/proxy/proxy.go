@@ -58,7 +58,7 @@ func (p *Proxy) command(ctx context.Context, env *Env, peer Peer, site *Site, di
 	c := process.Command{Dir: dir, Ready: func(ctx context.Context) bool { return serves(ctx, site) }}
 	var text string
 	switch peer {
-	case Mintmark, MintmarkPortable, Baseline:
+	case Mintmark, MintmarkPortable, MintmarkPaced, Baseline:
 		admin, err := process.FreeAddr(ctx)
 		if err != nil {
 			return c, err
@@ -76,7 +76,7 @@ func (p *Proxy) command(ctx context.Context, env *Env, peer Peer, site *Site, di
 	case HAProxy, HAProxySplice, HAProxyTuned:
 		c.Name, c.Args = "haproxy", []string{"-db", "-f", file}
 		text = haproxyConfig(peer, site, p.Control)
-	case NGINX, NGINXTuned:
+	case NGINX, NGINXHalfClose, NGINXTuned:
 		most, err := process.Descriptors()
 		if err != nil {
 			return c, err

@@ -44,6 +44,9 @@ const (
 	Mintmark Peer = "mintmark"
 	// MintmarkPortable has the engine that runs on every system.
 	MintmarkPortable Peer = "mintmark-portable"
+	// MintmarkPaced listens on all addresses, so that its connections to
+	// clients have the system's congestion control, as those of the others.
+	MintmarkPaced Peer = "mintmark-paced"
 	// Baseline is another Mintmark, to compare with.
 	Baseline Peer = "baseline"
 	// HAProxy is as one configures it by the manual.
@@ -55,13 +58,19 @@ const (
 	HAProxyTuned Peer = "haproxy-tuned"
 	// NGINX is as one configures it by the manual.
 	NGINX Peer = "nginx"
+	// NGINXHalfClose passes on that one side has ended its stream, and goes on
+	// with the other, as Mintmark and HAProxy do; nginx by default ends both.
+	NGINXHalfClose Peer = "nginx-half-close"
 	// NGINXTuned has a listening socket for each worker.
 	NGINXTuned Peer = "nginx-tuned"
 )
 
 // Peers lists them all.
 func Peers() []Peer {
-	return []Peer{Mintmark, MintmarkPortable, Baseline, HAProxy, HAProxySplice, HAProxyTuned, NGINX, NGINXTuned}
+	return []Peer{
+		Mintmark, MintmarkPortable, MintmarkPaced, Baseline,
+		HAProxy, HAProxySplice, HAProxyTuned, NGINX, NGINXHalfClose, NGINXTuned,
+	}
 }
 
 // Title is the peer's name for people.
@@ -71,6 +80,8 @@ func (p Peer) Title() string {
 		return "Mintmark"
 	case MintmarkPortable:
 		return "Mintmark, portable engine"
+	case MintmarkPaced:
+		return "Mintmark, paced"
 	case Baseline:
 		return "baseline"
 	case HAProxy:
@@ -81,6 +92,8 @@ func (p Peer) Title() string {
 		return "HAProxy, tuned"
 	case NGINX:
 		return "nginx"
+	case NGINXHalfClose:
+		return "nginx with half-close"
 	case NGINXTuned:
 		return "nginx, tuned"
 	default:
