@@ -47,14 +47,14 @@ type slotEntry struct {
 // becomes impatient.
 const giveWayEvery = 8_000_000 // nanoseconds
 
-// crowded is the average number of events at once from which on a loop that
-// has nothing to do lets others run before it sleeps: those who send it more.
-// They are busy, and so what they send comes soon, and in larger batches; that
-// is cheaper than to sleep and be woken for each. With fewer events there is
-// less to gain, and a loop that sleeps is called back sooner.
-const crowded = 3
+// crowded is the average number of events between two sleeps from which on a
+// loop that has nothing to do lets others run before it sleeps: those who send
+// it more. They are busy too, and what they send comes soon, and in larger
+// batches; that is cheaper than to sleep and be woken for each. With fewer
+// events there is less to gain, and a loop that sleeps is called back sooner.
+const crowded = 8
 
-// averageOver is about how many batches the average is of.
+// averageOver is about how many sleeps the average is of.
 const averageOver = 8
 
 // maxEvents is how many events are taken from the kernel at once.
@@ -69,7 +69,8 @@ type Loop struct {
 
 	now     int64 // nanoseconds
 	gaveWay int64 // when giveWay last did
-	average int   // of the last numbers of events, times averageOver
+	since   int   // events since the last sleep
+	average int   // of them, times averageOver
 	slots   []slotEntry
 	unused  []uint32
 	wheel   wheel
@@ -247,6 +248,8 @@ func (l *Loop) poll() (int, error) {
 			n, errno = pollNow(l.epfd, l.events[:])
 		}
 		if errno == OK && n == 0 {
+			l.average += l.since - l.average/averageOver
+			l.since = 0
 			var err error
 			if n, err = unix.EpollWait(l.epfd, l.events[:], l.patience()); err != nil && err != unix.EINTR {
 				return 0, fmt.Errorf("waiting for events: %w", os.NewSyscallError("epoll_wait", err))
@@ -257,7 +260,7 @@ func (l *Loop) poll() (int, error) {
 	if errno != OK {
 		return 0, fmt.Errorf("asking for events: %w", os.NewSyscallError("epoll_pwait", errno))
 	}
-	l.average += n - l.average/averageOver
+	l.since += n
 	return n, nil
 }
 
