@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"time"
-
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/httpid"
 	"github.com/mintmark/mintmark/internal/l4"
@@ -14,16 +12,15 @@ import (
 // changes gets another proxy, and the connections of the one before end by
 // themselves.
 type shape struct {
-	engine      string // of other protocols than HTTP
-	http, tls   bool
-	hello, idle time.Duration // of HTTP
+	engine    string // of other protocols than HTTP
+	http, tls bool
 }
 
 func shapeOf(lc *config.Listener) shape {
 	if lc.HTTP == nil {
 		return shape{engine: lc.Engine}
 	}
-	return shape{http: true, tls: lc.HTTP.Certificates != nil, hello: lc.HelloTimeout, idle: lc.IdleTimeout}
+	return shape{http: true, tls: lc.HTTP.Certificates != nil}
 }
 
 // newProxy makes the proxy of a listener.
@@ -31,7 +28,7 @@ func (d *Daemon) newProxy(l *listener, to *route.Listener) proxy {
 	if lc := l.config; lc.HTTP != nil {
 		return l7.New(l7.Config{
 			Logger: d.log, Dialer: d.monitor, Metrics: d.metrics,
-			TLS: lc.HTTP.Certificates != nil, HelloTimeout: lc.HelloTimeout, IdleTimeout: lc.IdleTimeout,
+			TLS: lc.HTTP.Certificates != nil,
 		}, d.httpSettings(l, to))
 	}
 	return l4.New(l4.Config{
@@ -56,6 +53,8 @@ func (d *Daemon) httpSettings(l *listener, to *route.Listener) *l7.Settings {
 		Certificates:    lc.HTTP.Certificates,
 		Forwarded:       forwarded(&lc.HTTP.Forwarded),
 		AcceptFrom:      lc.AcceptFrom,
+		HelloTimeout:    lc.HelloTimeout,
+		IdleTimeout:     lc.IdleTimeout,
 		ConnectTimeout:  lc.ConnectTimeout,
 		ResponseTimeout: lc.HTTP.ResponseTimeout,
 		MaxBody:         lc.HTTP.MaxBody,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,17 +13,14 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// An acceptor is what net/http accepts from: it counts, holds the limit of
+// An acceptor is what a server accepts from: it counts, holds the limit of
 // connections and reads PROXY headers. net/http closes it at its end, which
 // leaves the socket to whoever opened it.
 type acceptor struct {
-	proxy *Proxy
-	ctx   context.Context // of Serve, which made it
-	ln    net.Listener
-}
-
-func newAcceptor(ctx context.Context, p *Proxy, ln net.Listener) *acceptor {
-	return &acceptor{proxy: p, ctx: ctx, ln: ln}
+	proxy  *Proxy
+	server *server
+	ctx    context.Context // of Serve, which made it
+	ln     net.Listener
 }
 
 // Addr implements net.Listener.
@@ -34,13 +32,41 @@ func (a *acceptor) Close() error {
 	return nil
 }
 
+// A deadliner is a listener that can be interrupted and go on.
+type deadliner interface{ SetDeadline(time.Time) error }
+
 // interrupt makes Accept return. A socket stays open where that is possible:
 // it is its opener's to close, or to hand on.
 func (a *acceptor) interrupt() {
-	if d, ok := a.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Unix(1, 0)) == nil {
+	if d, ok := a.ln.(deadliner); ok && d.SetDeadline(time.Unix(1, 0)) == nil {
 		return
 	}
 	_ = a.ln.Close() // it may be closed already
+}
+
+// resume takes an interrupt of the server before back.
+func (a *acceptor) resume() {
+	if d, ok := a.ln.(deadliner); ok {
+		_ = d.SetDeadline(time.Time{}) // on a closed one, Accept says so
+	}
+}
+
+// watch interrupts Accept when the server is replaced, until stop is called. A
+// listener that cannot go on after it stays with its server.
+func (a *acceptor) watch() (stop func()) {
+	if _, ok := a.ln.(deadliner); !ok {
+		return func() {}
+	}
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-a.server.replaced:
+			a.interrupt()
+		case <-over:
+		}
+	})
+	return func() { close(over); wg.Wait() }
 }
 
 // Accept implements net.Listener. What net/http takes for temporary (a lack of
@@ -53,6 +79,9 @@ func (a *acceptor) Accept() (net.Conn, error) {
 				_ = nc.Close() // it came with the end
 			}
 			return nil, net.ErrClosed
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && a.server.isReplaced() {
+			return nil, errReplaced
 		}
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
@@ -83,7 +112,7 @@ func (p *Proxy) admit(nc net.Conn) net.Conn {
 	if peer, ok := addrOf(nc.RemoteAddr()); ok && contains(st.AcceptFrom, peer) {
 		c = proxyproto.NewConn(c,
 			proxyproto.WithPolicy(proxyproto.REQUIRE),
-			proxyproto.SetReadHeaderTimeout(p.cfg.HelloTimeout))
+			proxyproto.SetReadHeaderTimeout(st.HelloTimeout))
 	}
 	return c
 }

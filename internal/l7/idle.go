@@ -35,7 +35,7 @@ func (w *idleWatch) touch() { w.last.Store(time.Now().UnixNano()) }
 
 // watchIdle begins to watch, if there is an idle timeout.
 func (x *exchange) watchIdle() {
-	timeout := x.proxy.cfg.IdleTimeout
+	timeout := x.settings.IdleTimeout
 	if timeout <= 0 {
 		return
 	}

@@ -31,6 +31,13 @@ type Settings struct {
 	// AcceptFrom are the peers whose PROXY protocol header is believed, and
 	// required. From everybody else a header is bytes like any other.
 	AcceptFrom []netip.Prefix
+	// HelloTimeout is how long a client may take for its PROXY header, its
+	// TLS handshake, and the header of a request. 0 means DefaultHelloTimeout.
+	HelloTimeout time.Duration
+	// IdleTimeout ends a connection without a request, and a request on which
+	// no byte moves in either direction, after so long or up to a quarter
+	// longer. 0 means never.
+	IdleTimeout time.Duration
 	// ConnectTimeout is for one attempt to connect to a server; there are at
 	// most MaxAttempts. 0 means DefaultConnectTimeout.
 	ConnectTimeout time.Duration
@@ -148,13 +155,6 @@ type Config struct {
 	Metrics *metrics.Set
 	// TLS says that clients speak TLS.
 	TLS bool
-	// HelloTimeout is how long a client may take for its PROXY header, its
-	// TLS handshake, and the header of a request. 0 means DefaultHelloTimeout.
-	HelloTimeout time.Duration
-	// IdleTimeout ends a connection without a request, and a request on which
-	// no byte moves in either direction, after so long or up to a quarter
-	// longer. 0 means never.
-	IdleTimeout time.Duration
 	// BodyBudget is how many bytes of memory bodies that are read for an ID
 	// may hold; 0 means DefaultBodyBudget.
 	BodyBudget int64

@@ -23,9 +23,9 @@ type Proxy struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics.Listener
-	server  *http.Server
 	copies  copyBuffers
 
+	servers  servers
 	settings atomic.Pointer[settings]
 	bodies   atomic.Int64 // bytes of memory that bodies hold
 
@@ -50,9 +50,6 @@ func New(cfg Config, s *Settings) *Proxy {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.New("")
 	}
-	if cfg.HelloTimeout <= 0 {
-		cfg.HelloTimeout = DefaultHelloTimeout
-	}
 	if cfg.BodyBudget == 0 {
 		cfg.BodyBudget = DefaultBodyBudget
 	}
@@ -63,21 +60,22 @@ func New(cfg Config, s *Settings) *Proxy {
 		upstreams: make(map[*route.State]*upstream),
 	}
 	p.running, p.cut = context.WithCancel(context.Background())
-	p.server = p.newServer()
 	p.Update(s)
 	return p
 }
 
-func (p *Proxy) newServer() *http.Server {
+// start makes what serves connections with the timeouts of s.
+func (p *Proxy) start(s *server) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(p.cfg.TLS)
 	protocols.SetUnencryptedHTTP2(!p.cfg.TLS)
-	return &http.Server{
+	s.http = &http.Server{
 		Handler:           p,
 		Protocols:         protocols,
-		ReadHeaderTimeout: p.cfg.HelloTimeout,
-		IdleTimeout:       p.cfg.IdleTimeout,
+		ConnState:         s.track,
+		ReadHeaderTimeout: s.hello,
+		IdleTimeout:       s.idle,
 		MaxHeaderBytes:    MaxHeader,
 		// OPTIONS * asks the server, not the balancer.
 		DisableGeneralOptionsHandler: true,
@@ -110,10 +108,11 @@ type settings struct {
 }
 
 // Update swaps the settings. Requests in progress keep those that they began
-// with.
+// with, and connections the timeouts.
 func (p *Proxy) Update(s *Settings) {
 	st := newSettings(s, p.metrics)
 	p.settings.Store(st)
+	p.servers.use(st.HelloTimeout, st.IdleTimeout, p.start)
 	p.keepUpstreams(st)
 }
 
@@ -128,6 +127,9 @@ func newSettings(from *Settings, m *metrics.Listener) *settings {
 		pools:   make(map[*route.Pool]*metrics.Pool),
 		watched: make(map[*route.Pool]bool),
 		byPath:  from.Listener.ByPath(),
+	}
+	if s.HelloTimeout <= 0 {
+		s.HelloTimeout = DefaultHelloTimeout
 	}
 	if s.ConnectTimeout <= 0 {
 		s.ConnectTimeout = DefaultConnectTimeout
@@ -159,17 +161,33 @@ func newSettings(from *Settings, m *metrics.Listener) *settings {
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	a := newAcceptor(ctx, p, ln)
+	for {
+		s := p.servers.enter()
+		err := p.serveWith(ctx, s, ln)
+		p.servers.leave(s)
+		switch {
+		case errors.Is(err, errReplaced) && ctx.Err() == nil:
+			continue
+		case errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || ctx.Err() != nil:
+			return nil
+		}
+		return err
+	}
+}
+
+// errReplaced is why a server accepts no more, though its listener goes on.
+var errReplaced = errors.New("another server accepts")
+
+// serveWith has one server accept from ln, until it is replaced.
+func (p *Proxy) serveWith(ctx context.Context, s *server, ln net.Listener) error {
+	a := &acceptor{proxy: p, server: s, ctx: ctx, ln: ln}
+	a.resume()
 	defer context.AfterFunc(ctx, a.interrupt)()
-	serve := p.server.Serve
+	defer a.watch()()
 	if p.cfg.TLS {
-		serve = func(ln net.Listener) error { return p.server.ServeTLS(ln, "", "") }
+		return s.http.ServeTLS(a, "", "")
 	}
-	err := serve(a)
-	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return s.http.Serve(a)
 }
 
 // Drain stops accepting, waits until every request has ended or ctx ends, then
@@ -177,9 +195,7 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 // goroutine and no descriptor of the Proxy is left. The Proxy cannot serve
 // again.
 func (p *Proxy) Drain(ctx context.Context) (cut int) {
-	// Shutdown closes connections that wait for a request, and tells clients
-	// of the others that there is no next one.
-	err := p.server.Shutdown(ctx)
+	err := p.servers.shutdown(ctx)
 	ended := p.requests.drain()
 	if err == nil {
 		select {
@@ -191,7 +207,7 @@ func (p *Proxy) Drain(ctx context.Context) (cut int) {
 	p.cut()
 	if err != nil {
 		cut = p.requests.cut()
-		_ = p.server.Close() // what it would report has just been caused
+		p.servers.close()
 		<-ended
 	}
 	p.mu.Lock()

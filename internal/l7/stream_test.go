@@ -386,7 +386,7 @@ func TestDrainWaits(t *testing.T) {
 func TestIdleRequest(t *testing.T) {
 	t.Parallel()
 	for _, h2 := range []bool{false, true} {
-		r := newRig(t, rigConfig{h2: h2, proxy: func(c *l7.Config) { c.IdleTimeout = time.Second }}, func(w http.ResponseWriter, r *http.Request) {
+		r := newRig(t, rigConfig{h2: h2, settings: func(s *l7.Settings) { s.IdleTimeout = time.Second }}, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/begun" {
 				_, _ = io.WriteString(w, "begun")
 				_ = http.NewResponseController(w).Flush()

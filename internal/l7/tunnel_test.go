@@ -217,7 +217,7 @@ func TestTunnelsEnd(t *testing.T) {
 	for name, open := range open {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			idle := newRig(t, rigConfig{proxy: func(c *l7.Config) { c.IdleTimeout = time.Second }}, tunnelEcho("a"))
+			idle := newRig(t, rigConfig{settings: func(s *l7.Settings) { s.IdleTimeout = time.Second }}, tunnelEcho("a"))
 			end := open(t, idle)
 			began := time.Now()
 			_, _ = io.Copy(io.Discard, end) // ends by the timeout

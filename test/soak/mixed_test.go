@@ -112,9 +112,8 @@ func (m *mix) config(generation int, more ...string) string {
 		listener("marked", "tls", m.marked.addr, "marked", fmt.Sprintf("idle: %dh", idle)) +
 		listener("stay", "tcp", m.stay.addr, "stay", fmt.Sprintf("idle: %dh", idle)) +
 		listener("brief", "tcp", m.brief.addr, "stay", fmt.Sprintf("idle: %ds", 1+generation%2))
-	// Its timeouts stay: with others its connections are closed as soon as they
-	// wait for a request, and a POST that is on its way just then is lost.
-	listeners += fmt.Sprintf("  - {name: http, listen: %q, protocol: http, pool: http, ids: [{cookie: %s}]}\n", m.http, sidName)
+	listeners += fmt.Sprintf("  - {name: http, listen: %q, protocol: http, pool: http, timeouts: {hello: %ds, idle: %dh}, ids: [{cookie: %s}]}\n",
+		m.http, 10+generation%3, idle, sidName)
 	for i, addr := range more {
 		listeners += listener(fmt.Sprintf("extra-%d", i), "tcp", addr, "line", fmt.Sprintf("idle: %dh", idle))
 	}
