@@ -212,6 +212,23 @@ pools:
 	}
 }
 
+// The directory of an access log may be on another machine than the one that
+// checks the file: that it is not here is a warning.
+func TestMissingLogDirectoryIsAWarning(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for log, warnings := range map[string]int{"access.log": 0, "logs/access.log": 1, dir + "/x.log": 0, "/nonexistent/x.log": 1} {
+		cfg, err := config.Parse(filepath.Join(dir, "m.yaml"), []byte(`
+version: 1
+listeners: [{name: web, listen: ":1", protocol: tcp, pool: web, access_log: `+log+`}]
+pools: [{name: web, servers: [{name: a, address: "127.0.0.1:2"}]}]
+`), config.Options{})
+		if err != nil || len(cfg.Warnings) != warnings {
+			t.Errorf("access_log: %s: got %v, %v; want %d warnings", log, cfg.Warnings, err, warnings)
+		}
+	}
+}
+
 // TestExamples: every configuration that is shipped or shown in the
 // documentation is in order.
 func TestExamples(t *testing.T) {

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -187,7 +190,17 @@ func (c *checker) accessLog(f *FileListener, p *path) string {
 		}
 		return ""
 	}
-	return c.relative(f.AccessLog)
+	name := c.relative(f.AccessLog)
+	// A warning: the file may be checked on another machine.
+	if dir := filepath.Dir(name); missing(dir) {
+		c.warnf(log, "make the directory on the balancer", "is in %s, which is not there: `mintmark serve` would not start", quote(dir))
+	}
+	return name
+}
+
+func missing(name string) bool {
+	_, err := os.Stat(name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // relative returns a path of the file as seen from the working directory.
