@@ -153,6 +153,9 @@ func (w *epollWorker) run() error {
 func (w *epollWorker) wait() (int, error) {
 	n, errno := w.look(0)
 	if errno == 0 && n == 0 && len(w.ready) == 0 && w.pace.busy {
+		if w.pace.crowded {
+			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		}
 		n, errno = w.look(busyWait)
 		if n == 0 {
 			runtime.Gosched()
