@@ -153,7 +153,7 @@ func runExplain(e *env, operand string, f explainFlags) error {
 	}
 	x := &explain.Explanation{Field: idspace.FieldNone.String(), Listener: string(lc.Name), SNI: m.SNI}
 	if m.Datagram != nil && m.Datagram.Refusal != nil {
-		refusedDatagram(x, m.Datagram.Refusal)
+		x.Unreadable(m.Datagram)
 		return printExplanation(x, e.stdout, f.asJSON)
 	}
 	if lc.Protocol == config.ProtocolTCP {

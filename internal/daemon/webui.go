@@ -179,6 +179,11 @@ func (s *localSource) Explain(listener string, m *explain.Message) *explain.Expl
 		return nil
 	}
 	x := &explain.Explanation{Field: idspace.FieldNone.String(), Listener: listener, SNI: m.SNI}
+	if m.Datagram != nil && m.Datagram.Refusal != nil {
+		x.Unreadable(m.Datagram)
+		x.Complete()
+		return x
+	}
 	facts := &route.Facts{Now: time.Now()}
 	m.AddTo(facts)
 	pool := snap.Listeners[lc.Name].PoolFor([]byte(m.SNI))

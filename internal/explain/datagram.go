@@ -9,8 +9,17 @@ import (
 
 // A Datagram is what a person asked about where datagrams come.
 type Datagram struct {
-	Opening bool  // it may open a session
-	Refusal error // nobody could read it
+	Opening bool   // it may open a session
+	Whole   bool   // it is one, not only the ID of one
+	Refusal error  // nobody could read it
+	Cause   string // of the refusal, as metrics have it
+}
+
+// Unreadable says that no endpoint could read the datagram.
+func (x *Explanation) Unreadable(d *Datagram) {
+	x.RoutedBy = route.ByRefused.String()
+	x.Cause = d.Cause
+	x.Reason = "no endpoint could read the datagram: " + d.Refusal.Error()
 }
 
 // A Scheme is what there is to say of how the pool's spaces are made.

@@ -98,7 +98,13 @@ func (u *UI) answer(r *http.Request, v *visit, d *explainData) error {
 		d.Problem = "The value is longer than any ID or hello."
 		return nil
 	}
-	m, err := explain.Read([]byte(value), false, field)
+	name, local := strings.CutPrefix(d.Where, atListener)
+	local = local && u.cfg.Source != nil
+	read := func() (*explain.Message, error) { return explain.Read([]byte(value), false, field) }
+	if local {
+		read = func() (*explain.Message, error) { return u.cfg.Source.Read(name, value, field) }
+	}
+	m, err := read()
 	if err != nil {
 		d.Problem = sentence(err.Error())
 		if input, ok := errors.AsType[*explain.InputError](err); ok && input.Hint != "" {
@@ -107,7 +113,7 @@ func (u *UI) answer(r *http.Request, v *visit, d *explainData) error {
 		return nil
 	}
 	d.describe(m, field)
-	if name, ok := strings.CutPrefix(d.Where, atListener); ok && u.cfg.Source != nil {
+	if local {
 		d.Answer = u.cfg.Source.Explain(name, m)
 		if d.Answer != nil && d.Answer.Pool != nil {
 			return u.addSpace(r, v, d, *d.Answer.Pool, m)
@@ -130,6 +136,9 @@ func (u *UI) answer(r *http.Request, v *visit, d *explainData) error {
 func (u *UI) addSpace(r *http.Request, v *visit, d *explainData, pool string, m *explain.Message) error {
 	for i, c := range m.Candidates {
 		out, err := v.api.Explain(r.Context(), connect.NewRequest(&mintmarkv1.ExplainRequest{Pool: pool, Field: c.Field.String(), Id: c.ID}))
+		if d.Answer != nil && connect.CodeOf(err) == connect.CodeNotFound {
+			return nil // a pool of the balancer's own file, of which it has said all
+		}
 		if err != nil {
 			return err
 		}
@@ -147,6 +156,10 @@ const headBytes = 32
 // describe says what the value is.
 func (d *explainData) describe(m *explain.Message, field idspace.Field) {
 	switch {
+	case m.Datagram != nil && m.Datagram.Whole:
+		d.Kind = "A datagram with " + plural(len(m.Candidates), "ID", "IDs")
+	case m.Datagram != nil:
+		d.Kind = "The ID of a datagram"
 	case m.Hello != nil:
 		d.Kind = "A TLS ClientHello with " + plural(len(m.Candidates), "ID", "IDs")
 		if m.SNI != "" {

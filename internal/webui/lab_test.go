@@ -21,6 +21,7 @@ import (
 
 	mintmarkv1 "github.com/mintmark/mintmark/api/mintmark/v1"
 	"github.com/mintmark/mintmark/api/mintmark/v1/mintmarkv1connect"
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/control"
 	"github.com/mintmark/mintmark/internal/control/access"
 	"github.com/mintmark/mintmark/internal/control/access/join"
@@ -44,7 +45,9 @@ type plane struct {
 type fakeBalancer struct {
 	mu     sync.Mutex
 	sample *Sample
-	step   func(*Sample) // what happens between two samples; nil: nothing
+	step   func(*Sample)                                // what happens between two samples; nil: nothing
+	read   func(value string) (*explain.Message, error) // nil: as a listener for TLS
+	answer *explain.ExplainedCID
 }
 
 // Sample implements Source.
@@ -63,13 +66,21 @@ func copyOf(s *Sample, at time.Time) *Sample {
 	return &c
 }
 
+// Read implements Source.
+func (f *fakeBalancer) Read(_, value string, field idspace.Field) (*explain.Message, error) {
+	if f.read != nil {
+		return f.read(value)
+	}
+	return explain.Read([]byte(value), false, field)
+}
+
 // Explain implements Source.
 func (f *fakeBalancer) Explain(listener string, m *explain.Message) *explain.Explanation {
 	pool, server := "web", "a"
 	x := &explain.Explanation{
 		Field: "psk", RoutedBy: "mint", Server: &server, Pool: &pool, Listener: listener, Cause: "owner", Address: "10.0.0.11:443",
-		Reason: "the owner of the ID takes traffic",
-		Steps:  []string{fmt.Sprintf("candidate 1 psk (%d bytes): belongs to server a", len(m.Candidates[0].ID)), "server a takes traffic"},
+		Reason: "the owner of the ID takes traffic", QUICLB: f.answer,
+		Steps: []string{fmt.Sprintf("candidate 1 psk (%d bytes): belongs to server a", len(m.Candidates[0].ID)), "server a takes traffic"},
 	}
 	return x
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/explain"
 )
 
@@ -11,6 +12,9 @@ import (
 type Source interface {
 	// Sample returns what it has counted up to now, and how its servers are.
 	Sample() *Sample
+	// Read reads a value as a listener does; the error is an
+	// *explain.InputError if the value is nothing that can be explained.
+	Read(listener, value string, field idspace.Field) (*explain.Message, error)
 	// Explain says what it would do with a message that a listener hears; nil
 	// if it has no such listener.
 	Explain(listener string, m *explain.Message) *explain.Explanation

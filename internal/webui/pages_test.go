@@ -13,7 +13,10 @@ import (
 	"connectrpc.com/connect"
 
 	mintmarkv1 "github.com/mintmark/mintmark/api/mintmark/v1"
+	"github.com/mintmark/mintmark/idspace"
 	"github.com/mintmark/mintmark/internal/control/access"
+	"github.com/mintmark/mintmark/internal/explain"
+	routing "github.com/mintmark/mintmark/internal/route"
 	"github.com/mintmark/mintmark/test/lab"
 )
 
@@ -68,6 +71,27 @@ func TestExplainPage(t *testing.T) {
 	}
 	if status, _ := v.post("/explain", url.Values{"value": {"00"}, "where": {"pool:none"}}); status != http.StatusNotFound {
 		t.Errorf("a pool that is not there: status %d", status)
+	}
+}
+
+// A datagram is read by the listener that it comes to, whose pool may be of the
+// balancer's own file.
+func TestExplainDatagram(t *testing.T) {
+	t.Parallel()
+	p := newPlane(t)
+	p.source.read = func(string) (*explain.Message, error) {
+		return &explain.Message{
+			Datagram:   &explain.Datagram{Whole: true},
+			Candidates: []routing.Candidate{{Field: idspace.FieldCIDShort, ID: []byte("\x27\xc4\x60\x5e1234")}},
+		}, nil
+	}
+	p.source.answer = &explain.ExplainedCID{Algorithm: "plaintext", ServerID: "c4605e", Nonce: "31323334"}
+	v := p.person(access.RoleViewer, "eve")
+	status, body := v.post("/explain", url.Values{"value": {"4027c4605e31323334"}, "where": {"listener:h3"}})
+	for _, want := range []string{"A datagram with 1 ID", "It goes to <strong>a</strong>", "plaintext, server ID <code>c4605e</code>"} {
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("status %d; want %q in\n%s", status, want, body)
+		}
 	}
 }
 
