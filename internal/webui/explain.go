@@ -137,7 +137,7 @@ func (u *UI) addSpace(r *http.Request, v *visit, d *explainData, pool string, m 
 	for i, c := range m.Candidates {
 		out, err := v.api.Explain(r.Context(), connect.NewRequest(&mintmarkv1.ExplainRequest{Pool: pool, Field: c.Field.String(), Id: c.ID}))
 		if d.Answer != nil && connect.CodeOf(err) == connect.CodeNotFound {
-			return nil // a pool of the balancer's own file, of which it has said all
+			return nil // removed meanwhile; what the balancer does is said
 		}
 		if err != nil {
 			return err

@@ -47,7 +47,6 @@ type fakeBalancer struct {
 	sample *Sample
 	step   func(*Sample)                                // what happens between two samples; nil: nothing
 	read   func(value string) (*explain.Message, error) // nil: as a listener for TLS
-	answer *explain.ExplainedCID
 }
 
 // Sample implements Source.
@@ -79,8 +78,8 @@ func (f *fakeBalancer) Explain(listener string, m *explain.Message) *explain.Exp
 	pool, server := "web", "a"
 	x := &explain.Explanation{
 		Field: "psk", RoutedBy: "mint", Server: &server, Pool: &pool, Listener: listener, Cause: "owner", Address: "10.0.0.11:443",
-		Reason: "the owner of the ID takes traffic", QUICLB: f.answer,
-		Steps: []string{fmt.Sprintf("candidate 1 psk (%d bytes): belongs to server a", len(m.Candidates[0].ID)), "server a takes traffic"},
+		Reason: "the owner of the ID takes traffic",
+		Steps:  []string{fmt.Sprintf("candidate 1 psk (%d bytes): belongs to server a", len(m.Candidates[0].ID)), "server a takes traffic"},
 	}
 	return x
 }
