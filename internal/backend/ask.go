@@ -66,6 +66,9 @@ func (q question) ask(ctx context.Context, conn net.Conn) error {
 		if err := conn.SetReadDeadline(until); err != nil {
 			return q.failed(ctx, err)
 		}
+		if err := ctx.Err(); err != nil {
+			return q.failed(ctx, err) // its end may have set a deadline that this one replaced
+		}
 		for ; left > 0; left-- {
 			size, err := conn.Read(buf)
 			if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {

@@ -171,3 +171,42 @@ func TestCheckByDatagramsEnds(t *testing.T) {
 		t.Errorf("got %v; want no answer", err)
 	}
 }
+
+// A lateConn sets the deadline of its reader after the end of the check.
+type lateConn struct {
+	net.Conn
+	end   context.CancelFunc
+	ended chan struct{}
+}
+
+func (c *lateConn) SetDeadline(t time.Time) error {
+	defer close(c.ended)
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *lateConn) SetReadDeadline(t time.Time) error {
+	c.end()
+	<-c.ended
+	return c.Conn.SetReadDeadline(t)
+}
+
+// Also when it ends between two steps of the check.
+func TestCheckByDatagramsEndsBetweenSteps(t *testing.T) {
+	t.Parallel()
+	conn, err := net.Dial("udp", answer(t, func(int, []byte) [][]byte { return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	late := time.AfterFunc(10*time.Second, func() {
+		t.Error("the check goes on after its end")
+		_ = conn.Close()
+	})
+	defer late.Stop()
+	q, _ := questionOf(route.HealthQUIC)
+	if err := q.ask(ctx, &lateConn{Conn: conn, end: cancel, ended: make(chan struct{})}); err == nil {
+		t.Error("a check that was ended succeeded")
+	}
+}
