@@ -104,27 +104,65 @@ func TestIdleFlowsExpire(t *testing.T) {
 // A drain ends when the traffic has gone, and not before.
 func TestDrainWaitsForTheTraffic(t *testing.T) {
 	t.Parallel()
-	b := start(t, options{})
-	c := b.client(t)
-	ask(t, c, short("a", "1"))
-	drained := make(chan int, 1)
-	go func() { drained <- b.proxy.Drain(context.Background()) }()
-	for busy := time.Now().Add(1500 * time.Millisecond); time.Now().Before(busy); {
-		ask(t, c, short("a", "2"))
-		select {
-		case <-drained:
-			t.Fatal("the drain ended under traffic")
-		default:
+	engines(t, func(t *testing.T, portable bool) {
+		b := start(t, options{portable: portable})
+		c := b.client(t)
+		ask(t, c, short("a", "1"))
+		drained := make(chan int, 1)
+		go func() { drained <- b.proxy.Drain(context.Background()) }()
+		for busy := time.Now().Add(1500 * time.Millisecond); time.Now().Before(busy); {
+			ask(t, c, short("a", "2"))
+			select {
+			case <-drained:
+				t.Fatal("the drain ended under traffic")
+			default:
+			}
 		}
-	}
-	if left := <-drained; left != 0 {
-		t.Errorf("%d flows were left of a drain without an end", left)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if left := b.proxy.Drain(ctx); left != 1 {
-		t.Errorf("%d flows were left of a drain that was cut; want 1", left)
-	}
+		if left := <-drained; left != 0 {
+			t.Errorf("%d flows were left of a drain without an end", left)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if left := b.proxy.Drain(ctx); left != 1 {
+			t.Errorf("%d flows were left of a drain that was cut; want 1", left)
+		}
+	})
+}
+
+// A server that goes on sending to a client that is gone does not hold a drain.
+func TestDrainDoesNotWaitForServers(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, portable bool) {
+		server := udp(t, "127.0.0.1:0")
+		b := startWith(t, options{portable: portable}, map[string]netip.AddrPort{"a": addrOf(server)})
+		c := b.client(t)
+		if _, err := c.Write(short("a", "1")); err != nil {
+			t.Fatal(err)
+		}
+		_, from, err := server.ReadFromUDPAddrPort(make([]byte, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		drained := make(chan int, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		go func() { drained <- b.proxy.Drain(ctx) }()
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case left := <-drained:
+				if left != 0 {
+					t.Errorf("the drain waited for %v", wait)
+				}
+				return
+			case <-tick.C:
+				if _, err := server.WriteToUDPAddrPort([]byte("again"), from); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
 }
 
 // With a listener on all addresses, answers come from the one that was asked.

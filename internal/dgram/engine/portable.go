@@ -100,7 +100,7 @@ func (w *portableWorker) request(data []byte, client netip.AddrPort) {
 		return
 	}
 	w.core.tally.sent(toServer, 1, len(data))
-	w.core.proxy.last.Store(now.UnixNano())
+	w.core.proxy.heard(now)
 }
 
 // open gives a new flow its socket. The caller holds mu.
@@ -148,7 +148,6 @@ func (w *portableWorker) replies(f *dgram.Flow, s *portableFlow) {
 			w.core.tally.failed(toClient, errorOf(err), 1)
 		} else {
 			w.core.tally.sent(toClient, 1, n)
-			w.core.proxy.last.Store(now.UnixNano())
 		}
 		w.core.tally.flush()
 		w.mu.Unlock()

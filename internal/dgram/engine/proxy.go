@@ -25,8 +25,8 @@ const (
 	// their address, as long as the servers stay as they are.
 	DefaultIdle = 2 * time.Minute
 
-	// quiet is for how long nothing may have passed until a drain believes that the
-	// traffic has gone elsewhere.
+	// quiet is for how long nothing may have come from clients until a drain believes
+	// that the traffic has gone elsewhere.
 	quiet = time.Second
 	// quietCheck is how often that is looked at.
 	quietCheck = 50 * time.Millisecond
@@ -101,9 +101,10 @@ type Proxy struct {
 	log      *slog.Logger
 	metrics  *metrics.Listener
 	portable bool
+	began    time.Time // what last counts from: a step of the system's clock must not hold a drain
 
 	settings atomic.Pointer[Settings]
-	last     atomic.Int64 // when a datagram last passed, Unix nanoseconds
+	last     atomic.Int64 // when a client's datagram last passed, nanoseconds since began
 
 	mu      sync.Mutex
 	workers map[worker]bool // those that run
@@ -128,6 +129,7 @@ func New(cfg Config, s *Settings) *Proxy {
 		log:      cfg.Logger.With("listener", string(s.Listener.Name)),
 		metrics:  cfg.Metrics.Listener(s.Listener.Name),
 		portable: cfg.Portable || !native,
+		began:    time.Now(),
 		workers:  make(map[worker]bool),
 	}
 	p.Update(s)
@@ -186,6 +188,9 @@ func (p *Proxy) Serve(ctx context.Context, s *Sockets) error {
 	return nil
 }
 
+// heard notes that a client's datagram passed.
+func (p *Proxy) heard(now time.Time) { p.last.Store(int64(now.Sub(p.began))) }
+
 func (p *Proxy) enter(w worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,18 +203,20 @@ func (p *Proxy) leave(w worker) {
 	delete(p.workers, w)
 }
 
-// Drain waits until the traffic has gone to another balancer: until nothing has
-// passed for a second, or ctx ends. It then returns how many flows are left. Serve
-// goes on meanwhile, and has to be ended afterwards.
+// Drain waits until the traffic has gone to another balancer: until no client's
+// datagram has passed for a second, or ctx ends. It then returns how many flows are
+// left. Serve goes on meanwhile, and has to be ended afterwards.
 //
 // A flow has no end that could be waited for, and needs none: a session whose client
-// sends IDs goes on through another balancer with its next datagram.
+// sends IDs goes on through another balancer with its next datagram. What servers send
+// says nothing: they repeat themselves for half a minute and more to clients that are
+// gone (RFC 9000, 10.1), and where there are many flows, some always are.
 func (p *Proxy) Drain(ctx context.Context) (left int) {
 	begin := time.Now()
 	ticker := time.NewTicker(quietCheck)
 	defer ticker.Stop()
 	for {
-		last := time.Unix(0, p.last.Load())
+		last := p.began.Add(time.Duration(p.last.Load()))
 		if last.Before(begin) {
 			last = begin
 		}

@@ -350,7 +350,9 @@ func (w *epollWorker) send() {
 func (w *epollWorker) count(now time.Time) {
 	if w.out.datagrams > 0 {
 		w.tally.sent(w.sending, w.out.datagrams, w.out.bytes)
-		w.proxy.last.Store(now.UnixNano())
+		if w.sending == toServer {
+			w.proxy.heard(now)
+		}
 	}
 	w.out.datagrams, w.out.bytes = 0, 0
 }
