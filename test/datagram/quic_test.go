@@ -309,29 +309,48 @@ type quicClient struct {
 	path   *path
 	socket *socket
 	server string // that answered
+	used   []*quic.Transport
 }
 
 // dial connects by p. The connection ends with the test.
 func (f *fleet) dial(p *path, cfg *quic.Config) (*quicClient, error) {
 	c := &quicClient{t: f.t, path: p}
-	transport, socket := c.newTransport()
+	f.t.Cleanup(c.close)
+	transport, socket, err := c.newTransport()
+	if err != nil {
+		return nil, err
+	}
 	c.socket = socket
 	ctx, cancel := context.WithTimeout(f.t.Context(), settleLimit)
 	defer cancel()
-	var err error
 	if c.conn, err = transport.Dial(ctx, p.to, f.tlsConfig(), cfg); err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
-	f.t.Cleanup(func() { _ = c.conn.CloseWithError(0, "the test is over") })
 	return c, nil
 }
 
 // newTransport returns a transport with a socket of its own.
-func (c *quicClient) newTransport() (*quic.Transport, *socket) {
-	s := newSocket(c.t, c.path, quiclb.MaxLength)
+func (c *quicClient) newTransport() (*quic.Transport, *socket, error) {
+	s, err := openSocket(c.path, quiclb.MaxLength)
+	if err != nil {
+		return nil, nil, err
+	}
 	transport := &quic.Transport{Conn: s}
-	c.t.Cleanup(func() { _ = transport.Close() })
-	return transport, s
+	c.used = append(c.used, transport)
+	return transport, s, nil
+}
+
+// close tells the server that the connection ends, and only then closes what the
+// connection went over: a server that is not told goes on sending, for which its
+// balancer waits at its end.
+func (c *quicClient) close() {
+	if c.conn != nil {
+		_ = c.conn.CloseWithError(0, "the test is over")
+	}
+	for _, t := range c.used {
+		_ = t.Close()
+		_ = t.Conn.Close()
+	}
 }
 
 // transfer sends and gets back so many octets. It fails if they come from
@@ -376,7 +395,10 @@ const probeLimit = 5 * time.Second
 // migrate moves the connection to another address by the rules of QUIC: the
 // client validates a path and takes another connection ID (RFC 9000, 9).
 func (c *quicClient) migrate() error {
-	transport, socket := c.newTransport()
+	transport, socket, err := c.newTransport()
+	if err != nil {
+		return err
+	}
 	path, err := c.conn.AddPath(transport)
 	if err != nil {
 		return fmt.Errorf("adding a path: %w", err)

@@ -52,18 +52,26 @@ type socket struct {
 	closed   bool
 }
 
-// newSocket opens a socket on a loopback address drawn at random. It is closed
-// when the test ends.
+// newSocket is openSocket for a socket that is closed when the test ends.
 func newSocket(t *testing.T, p *path, cidLength int) *socket {
 	t.Helper()
-	conn, err := listenSomewhere()
+	s, err := openSocket(p, cidLength)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &socket{path: p, cidLength: cidLength, conn: conn}
-	s.config.Store(-1)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// openSocket opens a socket on a loopback address drawn at random.
+func openSocket(p *path, cidLength int) (*socket, error) {
+	conn, err := listenSomewhere()
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{path: p, cidLength: cidLength, conn: conn}
+	s.config.Store(-1)
+	return s, nil
 }
 
 func listenSomewhere() (*net.UDPConn, error) {
