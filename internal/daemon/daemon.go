@@ -340,19 +340,23 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	notifyReloading()
 	defer notify("READY=1")
 	err := d.reload(ctx)
+	d.logReload(err)
+	// Last: whoever the metric tells that a reload failed finds the reason in the log.
 	d.metrics.ConfigReloaded(err == nil)
+	return err
+}
+
+func (d *Daemon) logReload(err error) {
 	if err == nil {
 		d.log.Info("configuration reloaded", "file", d.cfg.Path)
-		return nil
+		return
 	}
+	const refused = "configuration refused, the last good one stays"
 	var problems config.Problems
-	if errors.As(err, &problems) {
-		for _, p := range problems {
-			d.log.Error("configuration refused, the last good one stays", "file", d.cfg.Path, "line", p.Line,
-				"path", p.Path, "reason", p.Reason, "remedy", p.Remedy)
-		}
-	} else {
-		d.log.Error("configuration refused, the last good one stays", "file", d.cfg.Path, "error", err)
+	if !errors.As(err, &problems) {
+		d.log.Error(refused, "file", d.cfg.Path, "error", err)
 	}
-	return err
+	for _, p := range problems {
+		d.log.Error(refused, "file", d.cfg.Path, "line", p.Line, "path", p.Path, "reason", p.Reason, "remedy", p.Remedy)
+	}
 }

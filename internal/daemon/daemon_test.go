@@ -72,11 +72,16 @@ type bench struct {
 
 func start(t *testing.T, text string) *bench {
 	t.Helper()
+	return startLogging(t, text, slog.NewTextHandler(t.Output(), nil))
+}
+
+func startLogging(t *testing.T, text string, log slog.Handler) *bench {
+	t.Helper()
 	b := &bench{t: t, file: filepath.Join(t.TempDir(), "mintmark.yaml"), abort: make(chan struct{}), done: make(chan error, 1)}
 	b.write(text)
 	ready := make(chan string, 1)
 	b.d = New(Config{
-		Path: b.file, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Abort: b.abort,
+		Path: b.file, Logger: slog.New(log), Abort: b.abort,
 		OnReady: func(admin string) { ready <- admin },
 	})
 	ctx, stop := context.WithCancel(context.Background())
@@ -288,7 +293,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 			c.Close()
 			t.Errorf("%s: half of it was applied: %s is open", name, fresh)
 		}
-		if _, body := bench.get("/metrics"); !strings.Contains(body, "mintmark_config_last_reload_successful 0") {
+		if _, body := bench.get("/metrics"); !strings.Contains(body, "\nmintmark_config_last_reload_successful 0\n") {
 			t.Errorf("%s: the metric does not say so", name)
 		}
 	}
@@ -296,8 +301,48 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	if err := bench.d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, body := bench.get("/metrics"); !strings.Contains(body, "mintmark_config_last_reload_successful 1") {
+	if _, body := bench.get("/metrics"); !strings.Contains(body, "\nmintmark_config_last_reload_successful 1\n") {
 		t.Error("the metric does not say that the file is good again")
+	}
+}
+
+// A watcher calls look when an error is about to be logged.
+type watcher struct {
+	slog.Handler
+	look func()
+}
+
+func (w watcher) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level == slog.LevelError {
+		w.look()
+	}
+	return w.Handler.Handle(ctx, r)
+}
+
+// Whoever the metric alarms looks for the reason in the log, at once.
+func TestReasonIsLoggedBeforeTheMetricAlarms(t *testing.T) {
+	t.Parallel()
+	var bench *bench
+	looked := 0
+	log := watcher{Handler: slog.NewTextHandler(t.Output(), nil), look: func() {
+		looked++
+		if _, body := bench.get("/metrics"); !strings.Contains(body, "\nmintmark_config_last_reload_successful 1\n") {
+			t.Error("the metric says that the reload failed before the log does")
+		}
+	}}
+	bench = startLogging(t, document(listenerLine("web", freeAddr(t), "web"), poolLine("web", "a", greeter(t, "a"))), log)
+	for _, broken := range []string{"version: 1\nlisteners: [", "version: 1\npolcy: 1\n"} {
+		bench.write(broken)
+		if err := bench.d.Reload(t.Context()); err == nil {
+			t.Fatalf("%q was taken", broken)
+		}
+		if _, body := bench.get("/metrics"); !strings.Contains(body, "\nmintmark_config_last_reload_successful 0\n") {
+			t.Error("the metric does not say that the reload failed")
+		}
+		bench.d.metrics.ConfigReloaded(true)
+	}
+	if looked < 2 {
+		t.Errorf("%d reasons were logged; want one for each file", looked)
 	}
 }
 
