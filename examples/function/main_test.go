@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,7 +55,9 @@ func TestSessionsComeHome(t *testing.T) {
 	for i, old := range []string{"127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"} {
 		text = strings.Replace(text, old, serve(t, uint16(i+3)), 1)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	// On an address drawn at random: on 127.0.0.1 the connection of somebody else
+	// could get the port before the balancer does.
+	free, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+mathrand.IntN(254), mathrand.IntN(256), 1+mathrand.IntN(254)))
 	if err != nil {
 		t.Fatal(err)
 	}
