@@ -55,7 +55,7 @@ pools:
 %s
   - name: line
     servers: [{name: %s, address: %q}]
-`, s.admin, s.web, 5+odd, s.line, policy, s.nginx[0].Addr, 1+odd, s.nginx[1].Addr, third, s.echo[odd].Name, s.echo[odd].Addr)
+`, s.admin, s.web, 20+odd, s.line, policy, s.nginx[0].Addr, 1+odd, s.nginx[1].Addr, third, s.echo[odd].Name, s.echo[odd].Addr)
 }
 
 // waitFor waits until new connections are served by a generation.

@@ -88,7 +88,7 @@ pools:
 		if err != nil {
 			t.Errorf("the balancer ended with %v; want status 0", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(settleLimit):
 		t.Error("the balancer did not end when its last connection had")
 	}
 }
@@ -112,7 +112,7 @@ pools:
 	}
 	defer conn.Close()
 	b.Signal(syscall.SIGTERM)
-	lab.Eventually(t, 20*time.Second, "nobody accepts any more", func() bool {
+	lab.Eventually(t, settleLimit, "nobody accepts any more", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
@@ -120,7 +120,7 @@ pools:
 		return err != nil
 	})
 	b.Signal(syscall.SIGTERM)
-	if status := b.Wait(20 * time.Second); status != 0 {
+	if status := b.Wait(settleLimit); status != 0 {
 		t.Errorf("exit status %d; want 0", status)
 	}
 }
@@ -167,7 +167,7 @@ func listenNotices(t *testing.T) *notices {
 // want reads the next notice, which must have the line given.
 func (n *notices) want(t *testing.T, line string) string {
 	t.Helper()
-	_ = n.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = n.conn.SetReadDeadline(time.Now().Add(settleLimit))
 	buf := make([]byte, 4096)
 	k, err := n.conn.Read(buf)
 	if err != nil {
