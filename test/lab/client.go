@@ -231,7 +231,7 @@ func RunChromiumQUIC(tb testing.TB, cert *Cert, addr, path string) string {
 		tb.Fatalf("lab: %v", err)
 	}
 	spki := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
-	ctx, cancel := context.WithTimeout(tb.Context(), startLimit)
+	ctx, cancel := context.WithTimeout(tb.Context(), browserLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program(tb, "chromium"),
 		"--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--user-data-dir="+tb.TempDir(),

@@ -19,8 +19,10 @@ const (
 	// startLimit bounds how long a process may take until it does what it was
 	// started for. It is generous: the machine runs other tests as well.
 	startLimit = 30 * time.Second
-	// stopLimit bounds how long a process may take to end after SIGTERM.
-	stopLimit = 10 * time.Second
+	// stopLimit bounds how long a process may take to end after SIGTERM. It is
+	// generous, but less than the grace period of a balancer, so that one that
+	// waits for nothing but the end of that is found.
+	stopLimit = 20 * time.Second
 	// pollInterval is the pause between two looks at something that has no
 	// event to wait for.
 	pollInterval = 10 * time.Millisecond
