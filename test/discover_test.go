@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +55,11 @@ pools:
   - name: control
     servers:
 %s`, admin, r.routed, r.control, lab.ServerName, interval, &list, &list))
+	// A start does not wait long for probes, and those of a busy machine's
+	// servers are repeated with the interval.
+	lab.Eventually(t, 2*settleLimit, "every server was probed", func() bool {
+		return !slices.ContainsFunc(statusOf(t, r.Balancer).Pools[0].Servers, func(s daemon.ServerStatus) bool { return s.Layout == "" })
+	})
 	return r
 }
 
