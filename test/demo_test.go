@@ -14,7 +14,7 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	t.Run("json", func(t *testing.T) {
 		t.Parallel()
-		cmd := exec.Command(mintmark, "demo", "--once", "--json", "--duration", "4s")
+		cmd := exec.Command(mintmark, "demo", "--once", "--json", "--duration", "6s")
 		var talk strings.Builder
 		cmd.Stderr = &talk
 		out, err := cmd.Output()

@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// connectionTimeout bounds one connection from connect to close.
-const connectionTimeout = 5 * time.Second
+// connectionTimeout bounds one connection from connect to close, and each part
+// of it. It is generous: on a machine that does other things as well, a
+// connection that is slow is not one that failed.
+const connectionTimeout = 30 * time.Second
 
 // A kind says which listener a client uses.
 type kind int

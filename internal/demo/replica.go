@@ -63,10 +63,11 @@ func startReplicas(ctx context.Context, program, dir string, servers []*server) 
 func (rs *replicas) write(r *replica, draining int) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\nadmin: {listen: %q}\nshutdown_grace: 2s\nlisteners:\n", r.admin)
-	fmt.Fprintf(&b, "  - {name: web, listen: %q, protocol: tls, pool: web}\n", r.web[kindMint])
-	fmt.Fprintf(&b, "  - {name: control, listen: %q, protocol: tls, pool: control}\npools:\n", r.web[kindRoundRobin])
+	timeouts := fmt.Sprintf("timeouts: {hello: %[1]s, connect: %[1]s}", connectionTimeout)
+	fmt.Fprintf(&b, "  - {name: web, listen: %q, protocol: tls, pool: web, %s}\n", r.web[kindMint], timeouts)
+	fmt.Fprintf(&b, "  - {name: control, listen: %q, protocol: tls, pool: control, %s}\npools:\n", r.web[kindRoundRobin], timeouts)
 	for _, pool := range []string{"web", "control"} {
-		fmt.Fprintf(&b, "  - name: %s\n    health: {type: tcp, interval: 1s}\n    servers:\n", pool)
+		fmt.Fprintf(&b, "  - name: %s\n    health: {type: tcp, interval: 10s, timeout: 10s}\n    servers:\n", pool)
 		for i, s := range rs.servers {
 			fmt.Fprintf(&b, "      - name: %s\n        address: %q\n", s.name, s.ln.Addr())
 			if pool == "web" {
