@@ -48,7 +48,7 @@ func move(t *testing.T, from, to scheme, connections, rounds int) {
 	each(t, clients, func(i int, _ *quicClient) error {
 		// Without keep-alives, a client whose port changes while it only receives
 		// is never found again, balancer or not.
-		c, err := f.dial(p, &quic.Config{KeepAlivePeriod: keepAlive, DisablePathMTUDiscovery: true})
+		c, err := f.dial(p, &quic.Config{HandshakeIdleTimeout: settleLimit, KeepAlivePeriod: keepAlive, DisablePathMTUDiscovery: true})
 		if err != nil {
 			return err
 		}

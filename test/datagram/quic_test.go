@@ -106,7 +106,7 @@ func startFleetFor(t *testing.T, alpn string, serve func(s *quicServer, ln *quic
 		s.transport = &quic.Transport{Conn: s.door, ConnectionIDGenerator: ids}
 		ln, err := s.transport.Listen(
 			&tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{alpn}},
-			&quic.Config{MaxIdleTimeout: longIdle, DisablePathMTUDiscovery: true})
+			&quic.Config{HandshakeIdleTimeout: settleLimit, MaxIdleTimeout: longIdle, DisablePathMTUDiscovery: true})
 		if err != nil {
 			t.Fatal(err)
 		}

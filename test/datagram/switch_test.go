@@ -78,7 +78,9 @@ type receiver struct {
 
 func (f *fleet) receive(p *path, keepAlive time.Duration) *receiver {
 	f.t.Helper()
-	c, err := f.dial(p, &quic.Config{MaxIdleTimeout: idleTimeout, KeepAlivePeriod: keepAlive, DisablePathMTUDiscovery: true})
+	c, err := f.dial(p, &quic.Config{
+		HandshakeIdleTimeout: settleLimit, MaxIdleTimeout: idleTimeout, KeepAlivePeriod: keepAlive, DisablePathMTUDiscovery: true,
+	})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -138,7 +140,7 @@ func TestQUICSurvivesItsBalancer(t *testing.T) {
 	var senders []*quicClient
 	var kept, silent []*receiver
 	for range each {
-		c, err := f.dial(p, &quic.Config{MaxIdleTimeout: longIdle, DisablePathMTUDiscovery: true})
+		c, err := f.dial(p, &quic.Config{HandshakeIdleTimeout: settleLimit, MaxIdleTimeout: longIdle, DisablePathMTUDiscovery: true})
 		if err != nil {
 			t.Fatal(err)
 		}
