@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -204,12 +206,18 @@ func (rs *replicas) addresses(k kind) []string {
 	return all
 }
 
-// freePorts asks the kernel for loopback addresses that nobody uses.
+// freePorts asks the kernel for loopback addresses that nobody uses. They are
+// free again until a replica binds them, and while it is restarted: with an IP
+// address drawn at random, no other program is handed one of them meanwhile.
 func freePorts(ctx context.Context, n int) ([]string, error) {
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" { // where all of 127.0.0.0/8 is there
+		host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	}
 	var all []string
 	for range n {
 		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+		ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
 		}
