@@ -2,8 +2,11 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -13,9 +16,13 @@ import (
 	"github.com/mintmark/mintmark/internal/store/storetest"
 )
 
+// freeAddr returns an address that nobody listens on. etcd binds it later, so
+// it is on a loopback address of its own, of whose ports nobody else is handed
+// any meanwhile.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ip := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	ln, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +30,8 @@ func freeAddr(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// startEtcd runs an etcd of one member, which ends with the test.
+// startEtcd runs an etcd of one member, which ends with the test, and waits
+// until it has a leader: it accepts connections long before it answers.
 func startEtcd(t *testing.T) string {
 	t.Helper()
 	client, peer := freeAddr(t), freeAddr(t)
@@ -38,18 +46,36 @@ func startEtcd(t *testing.T) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	const startLimit = 30 * time.Second
+	const startLimit = time.Minute
 	for deadline := time.Now().Add(startLimit); ; {
-		c, err := net.Dial("tcp", client)
+		err := healthy(t.Context(), "http://"+client)
 		if err == nil {
-			_ = c.Close()
 			return client
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("etcd does not listen: %v", err)
+			t.Fatalf("etcd does not answer: %v", err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// healthy asks an etcd whether it can answer.
+func healthy(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
 }
 
 func TestEtcd(t *testing.T) {
@@ -94,7 +120,7 @@ func TestEtcdShared(t *testing.T) {
 	if _, err := one.Commit(t.Context(), store.Txn{Put: []store.Put{{Key: "a", Value: []byte("2")}}}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	select {
 	case <-seen:

@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Suite tests the stores that open returns: each call a new and empty one,
 // which ends with the test.
