@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -46,14 +48,16 @@ func TestScripts(t *testing.T) {
 }
 
 // giveAddress gives a script that runs a control plane an address of its own,
-// $API, in its environment and in its mintmark.yaml.
+// $API, in its environment and in its mintmark.yaml. It is bound later, so it is
+// on a loopback address of whose ports nobody else is handed any meanwhile.
 func giveAddress(e *testscript.Env) error {
 	file := filepath.Join(e.WorkDir, "mintmark.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil || !strings.Contains(string(text), "$API") {
 		return nil // a script without
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ip := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	ln, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		return err
 	}
