@@ -174,10 +174,10 @@ func TestConnectionIDsRotate(t *testing.T) {
 	if id := ids.Append(nil); id[0] != 0xe0|19 || len(id) != 20 {
 		t.Errorf("without an assignment: minted %x; want 0b111 and the length", id)
 	}
-	select {
-	case <-waited(c):
-		t.Error("Wait returned before there was an assignment")
-	default:
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := c.Wait(ended); err == nil || c.Ready() {
+		t.Errorf("before there was an assignment: Wait returned %v, ready %v", err, c.Ready())
 	}
 	first := mint.Key{Generation: 1, QUICLB: quicLB(t, 0, "c4605e", 4, "")}
 	second := mint.Key{Generation: 2, QUICLB: quicLB(t, 1, "31441a", 5, cidKey)}
@@ -195,7 +195,7 @@ func TestConnectionIDsRotate(t *testing.T) {
 	first.Mint = true
 	s.assign(mint.Assignment{Version: 1, Pool: "h3", Server: "a", Keys: []mint.Key{first}})
 	want(first)
-	<-waited(c)
+	wait(t, c)
 	s.assign(mint.Assignment{Version: 2, Pool: "h3", Server: "a", Keys: []mint.Key{second, first}}) // prepared
 	want(first)
 	first.Mint, second.Mint = false, true
@@ -208,16 +208,17 @@ func TestConnectionIDsRotate(t *testing.T) {
 	}
 }
 
-func waited(c *mint.Client) <-chan struct{} {
-	done := make(chan struct{})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	go func() {
-		defer cancel()
-		if c.Wait(ctx) == nil {
-			close(done)
-		}
-	}()
-	return done
+// patience is how long a test waits for what must come to pass.
+const patience = time.Minute
+
+// wait returns when the client has an assignment.
+func wait(t *testing.T, c *mint.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // When its nonces are used up, a server falls to 0b111, says so once, and
@@ -325,13 +326,13 @@ func TestFileRotates(t *testing.T) {
 		{"generation": 1, "mint": true, "quic_lb": {"config_id": 0, "server_id": "c4605e", "nonce_length": 4}}]}`)
 	c := open(t, filepath.Join(dir, "mint.json"), mint.File(path))
 	ids := connectionIDs(t, c, mint.ConnectionIDConfig{})
-	<-waited(c)
+	wait(t, c)
 	if id := ids.Append(nil); id[0]>>5 != 0 || hex.EncodeToString(id[1:4]) != "c4605e" {
 		t.Errorf("minted %x; want configuration 0", id)
 	}
 	write(`{"pool": "h3", "server": "a", "keys": [
 		{"generation": 2, "mint": true, "quic_lb": {"config_id": 5, "server_id": "c46060", "nonce_length": 6}}]}`)
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for tick := time.NewTicker(20 * time.Millisecond); ids.Append(nil)[0]>>5 != 5; {
 		select {
 		case <-deadline:

@@ -138,7 +138,7 @@ func talk(t *testing.T, server net.Addr, length int) [][]byte {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func talk(t *testing.T, server net.Addr, length int) [][]byte {
 	if _, err := c.Write([]byte("mint")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 100)

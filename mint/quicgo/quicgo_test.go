@@ -82,6 +82,15 @@ func open(t *testing.T, path string, s mint.Source) *mint.Client {
 	return c
 }
 
+// patience is how long a test waits for what must come to pass.
+const patience = time.Minute
+
+// patient is for machines with much else to do: quic-go gives up a handshake
+// after five seconds without a packet.
+func patient() *quic.Config {
+	return &quic.Config{HandshakeIdleTimeout: patience, MaxIdleTimeout: patience}
+}
+
 // A server echoes streams.
 type server struct {
 	addr net.Addr
@@ -99,7 +108,7 @@ func serve(t *testing.T, c *mint.Client, cfg quicgo.Config) *server {
 		t.Fatal(err)
 	}
 	transport := &quic.Transport{Conn: conn, ConnectionIDGenerator: ids}
-	ln, err := transport.Listen(&tls.Config{Certificates: []tls.Certificate{newCert(t)}, NextProtos: []string{"echo"}}, nil)
+	ln, err := transport.Listen(&tls.Config{Certificates: []tls.Certificate{newCert(t)}, NextProtos: []string{"echo"}}, patient())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,9 +187,9 @@ func (s *server) talk(t *testing.T) [][]byte {
 	p := &tap{PacketConn: conn, length: s.ids.ConnectionIDLen(), ids: map[string]bool{}}
 	transport := &quic.Transport{Conn: p}
 	defer func() { _ = transport.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	c, err := transport.Dial(ctx, s.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"echo"}}, nil)
+	c, err := transport.Dial(ctx, s.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"echo"}}, patient())
 	if err != nil {
 		t.Fatal(err)
 	}
