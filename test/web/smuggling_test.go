@@ -22,7 +22,7 @@ import (
 )
 
 // answerLimit bounds how long the answer to a case may take.
-const answerLimit = 10 * time.Second
+const answerLimit = time.Minute
 
 // An outcome is what a client saw of a case.
 type outcome struct {

@@ -89,7 +89,7 @@ listeners:
 pools:
   - name: app
     upstream: {protocol: h2, tls: {sni: example.com, ca: %[3]s/ca.pem}}
-    health: {type: http, interval: 500ms}
+    health: {type: http, interval: 30s, timeout: 30s}
     servers:
 %[4]s`, admin, web, dir, servers.String())
 	b := lab.StartBalancer(t, mintmark, admin, text)
