@@ -39,7 +39,7 @@ func procedures() map[string]bool {
 // status calls a procedure with an empty request and returns the HTTP status.
 func status(t *testing.T, client *http.Client, url, procedure string, streams bool, token string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	contentType, body := "application/json", []byte("{}")
 	if streams {
