@@ -51,7 +51,7 @@ test: ## run every test with the race detector, against real servers too (root i
 		(cd $$dir && $(GO) test -json -race -count=1 -timeout 10m ./...) | $(TALLY); \
 	done
 	@echo 'the order of a rollout over 100,000 random histories, the learned list under 10,000,000 IDs (without the race detector):'
-	$(GO) test -json -count=1 -timeout 5m ./internal/control/rollout ./internal/learn | $(TALLY)
+	$(GO) test -json -count=1 -timeout 15m ./internal/control/rollout ./internal/learn | $(TALLY)
 
 .PHONY: check
 check: ## everything else that CI enforces: format, vet, lint, dead code, tidiness, fuzz smoke, cross-builds
