@@ -43,9 +43,9 @@ type Flow struct {
 	// Socket is whatever the caller keeps for the flow.
 	Socket any
 
-	known    bool  // its client sent an ID with an owner
-	home     bool  // it is in Flows.homes
-	lastSeen int64 // Unix nanoseconds
+	known    bool // its client sent an ID with an owner
+	home     bool // it is in Flows.homes
+	lastSeen time.Time
 	// Neighbours in the list of its kind.
 	older, newer *Flow
 }
@@ -55,7 +55,7 @@ type Flow struct {
 func (f *Flow) Known() bool { return f.known }
 
 // LastSeen returns when a datagram last passed.
-func (f *Flow) LastSeen() time.Time { return time.Unix(0, f.lastSeen) }
+func (f *Flow) LastSeen() time.Time { return f.lastSeen }
 
 // A flowKey finds a flow by its server's live state, which is the same before and
 // after a reload.
@@ -132,7 +132,7 @@ func (t *Flows) Home(tuple *Tuple) *Flow { return t.homes[*tuple] }
 
 // Seen notes that a datagram of f passed, in either direction.
 func (t *Flows) Seen(f *Flow, now time.Time) {
-	f.lastSeen = now.UnixNano()
+	f.lastSeen = now
 	l := t.list(f)
 	if l.newest != f {
 		l.remove(f)
@@ -147,7 +147,7 @@ func (t *Flows) open(tuple *Tuple, s *route.Server, known bool, now time.Time) *
 	full := t.known.n+t.unknown.n >= t.limits.Max
 	if full || !known && t.unknown.n >= t.limits.MaxUnknown {
 		evicted := t.unknown.oldest
-		if evicted != nil && !known && evicted.lastSeen+int64(t.limits.Settled) > now.UnixNano() {
+		if evicted != nil && !known && now.Sub(evicted.lastSeen) < t.limits.Settled {
 			return nil
 		}
 		if evicted == nil && known {
@@ -158,7 +158,7 @@ func (t *Flows) open(tuple *Tuple, s *route.Server, known bool, now time.Time) *
 		}
 		t.close(evicted)
 	}
-	f := &Flow{Tuple: *tuple, Server: s, known: known, lastSeen: now.UnixNano()}
+	f := &Flow{Tuple: *tuple, Server: s, known: known, lastSeen: now}
 	t.flows[flowKey{*tuple, s.State}] = f
 	t.list(f).add(f)
 	return f
@@ -197,9 +197,8 @@ func (t *Flows) close(f *Flow) {
 
 // Expire closes the flows that have been idle for too long.
 func (t *Flows) Expire(now time.Time) {
-	before := now.Add(-t.limits.Idle).UnixNano()
 	for _, l := range []*flowList{&t.unknown, &t.known} {
-		for l.oldest != nil && l.oldest.lastSeen <= before {
+		for l.oldest != nil && now.Sub(l.oldest.lastSeen) >= t.limits.Idle {
 			t.close(l.oldest)
 		}
 	}

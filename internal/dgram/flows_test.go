@@ -176,7 +176,7 @@ func compare(t *rapid.T, table *Flows, slow *slowTable, pool *route.Pool) {
 		if f == nil {
 			t.Fatalf("the flow %+v is missing", *g)
 		}
-		if f.known != g.known || f.home != g.home || f.lastSeen != g.seen || f.Server != pool.Servers[g.server] || f.Tuple != *client(g.client) {
+		if f.known != g.known || f.home != g.home || f.lastSeen.UnixNano() != g.seen || f.Server != pool.Servers[g.server] || f.Tuple != *client(g.client) {
 			t.Fatalf("got %+v; want %+v", *f, *g)
 		}
 		if g.home {

@@ -48,9 +48,10 @@ type exchange struct {
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
+	now := time.Now()
 	x := &exchange{
-		proxy: p, settings: p.settings.Load(), began: time.Now(), cancel: cancel,
-		writer: w, request: r.WithContext(ctx),
+		proxy: p, settings: p.settings.Load(), began: now, cancel: cancel,
+		writer: w, request: r.WithContext(ctx), idle: idleWatch{began: now},
 	}
 	p.requests.enter(x, cancel)
 	defer p.requests.leave(x)

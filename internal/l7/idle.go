@@ -16,8 +16,12 @@ var errIdle = errors.New("no byte moved for the idle timeout")
 // An idleWatch ends a request when no byte has moved for a while. Moving bytes
 // only write a number down; a timer looks at it.
 type idleWatch struct {
-	last  atomic.Int64 // when a byte last moved, in nanoseconds since 1970
-	mu    sync.Mutex   // guards the rest, and is held while the request is ended
+	// began is when the request did. It is what last counts from: a step of the
+	// system's clock must not end requests.
+	began time.Time
+	last  atomic.Int64 // when a byte last moved, in nanoseconds
+
+	mu    sync.Mutex // guards the rest, and is held while the request is ended
 	timer *time.Timer
 	done  bool
 	conn  net.Conn // of a tunnel, which net/http knows nothing of any more
@@ -31,7 +35,7 @@ func (w *idleWatch) hijacked(c net.Conn) {
 }
 
 // touch says that a byte has moved.
-func (w *idleWatch) touch() { w.last.Store(time.Now().UnixNano()) }
+func (w *idleWatch) touch() { w.last.Store(int64(time.Since(w.began))) }
 
 // watchIdle begins to watch, if there is an idle timeout.
 func (x *exchange) watchIdle() {
@@ -40,7 +44,6 @@ func (x *exchange) watchIdle() {
 		return
 	}
 	w := &x.idle
-	w.last.Store(x.began.UnixNano())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer = time.AfterFunc(timeout, func() { x.lookIdle(timeout) })
@@ -54,7 +57,7 @@ func (x *exchange) lookIdle(timeout time.Duration) {
 	if w.done {
 		return
 	}
-	left := timeout - time.Since(time.Unix(0, w.last.Load()))
+	left := timeout - (time.Since(w.began) - time.Duration(w.last.Load()))
 	if left > 0 {
 		w.timer.Reset(max(left, timeout/4))
 		return
