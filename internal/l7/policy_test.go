@@ -321,7 +321,7 @@ func TestConnectionLimit(t *testing.T) {
 // TestSlowHeader ends a connection whose request header does not come.
 func TestSlowHeader(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, rigConfig{settings: func(s *l7.Settings) { s.HelloTimeout = 100 * time.Millisecond }}, echo("a"))
+	r := newRig(t, rigConfig{settings: func(s *l7.Settings) { s.HelloTimeout = time.Second }}, echo("a"))
 	nc, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func TestTimeoutsChange(t *testing.T) {
 	set(time.Hour)
 	old := dial(request)
 	answer(old)
-	set(200 * time.Millisecond)
+	set(time.Second)
 	if _, err := io.Copy(io.Discard, dial("GET / HTTP/1.1\r\nX: y")); err != nil {
 		t.Errorf("a header that does not end: %v; want the end of the connection", err)
 	}

@@ -78,7 +78,7 @@ func testRefusals(t *testing.T, f Factory) {
 
 // testHelloTimeout has clients that never finish.
 func testHelloTimeout(t *testing.T, f Factory) {
-	const timeout = 200 * time.Millisecond
+	const timeout = time.Second // a busy client takes a while until it has written
 	su := overTLS(t, "a")
 	su.settings.HelloTimeout = timeout
 	r := start(t, f, su)
