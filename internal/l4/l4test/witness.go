@@ -44,17 +44,57 @@ func (w *testimony) add(format string, args ...any) {
 // testWitness holds what an engine tells of the IDs that servers accept and
 // assign. None of these hellos has an ID of server a, unless it says so.
 func testWitness(t *testing.T, f Factory) {
+	for _, c := range witnessCases() {
+		for _, watch := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, watched %t", c.name, watch), func(t *testing.T) {
+				t.Parallel()
+				w := &testimony{watch: watch}
+				su := overTLS(t, "a")
+				su.pool.Config.RandomIDs = route.RandomSkip
+				su.settings.Witness = w
+				r := start(t, f, su)
+				a := r.serve("a")
+				client, srv := r.pair(a, hellotest.Build(c.hello))
+				mustWrite(t, srv, c.answer)
+				closeWrite(t, srv)
+				got, err := io.ReadAll(client) // its end comes after the witness was told
+				if err != nil || !bytes.Equal(got, c.answer) {
+					t.Fatalf("the answer came as %x, %v; want %x", clip(got), err, clip(c.answer))
+				}
+				closeWrite(t, client)
+				wantEnd(t, srv, nil)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				want := c.want
+				if !watch {
+					want = nil
+				}
+				if !slices.EqualFunc(w.lines, want, func(got, want string) bool {
+					end, some := strings.CutPrefix(want, "...")
+					return got == want || some && strings.HasSuffix(got, end)
+				}) {
+					t.Errorf("the witness was told %q; want %q", w.lines, want)
+				}
+			})
+		}
+	}
+}
+
+// A witnessCase is an answer to a hello, and what the witness is told of it.
+type witnessCase struct {
+	name   string
+	hello  hellotest.Options
+	answer []byte
+	want   []string // "...accepted false" stands for any such line
+}
+
+func witnessCases() []witnessCase {
 	record := func(messages ...[]byte) []byte {
 		return hellotest.Records(bytes.Join(messages, nil), hellotest.MaxRecord)
 	}
 	random := bytes.Repeat([]byte("r"), 32)
 	long := bytes.Repeat([]byte("long"), 5000)
-	for _, c := range []struct {
-		name   string
-		hello  hellotest.Options
-		answer []byte
-		want   []string // "...accepted false" stands for any such line
-	}{
+	return []witnessCase{
 		{
 			// The first identity is a victim's ticket, seen on the wire; the
 			// second is the attacker's own. Only what was accepted counts.
@@ -121,38 +161,5 @@ func testWitness(t *testing.T, f Factory) {
 				hellotest.NewSessionTicket(300, long)),
 			[]string{"...whole false"},
 		},
-	} {
-		for _, watch := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, watched %t", c.name, watch), func(t *testing.T) {
-				t.Parallel()
-				w := &testimony{watch: watch}
-				su := overTLS(t, "a")
-				su.pool.Config.RandomIDs = route.RandomSkip
-				su.settings.Witness = w
-				r := start(t, f, su)
-				a := r.serve("a")
-				client, srv := r.pair(a, hellotest.Build(c.hello))
-				mustWrite(t, srv, c.answer)
-				closeWrite(t, srv)
-				got, err := io.ReadAll(client) // its end comes after the witness was told
-				if err != nil || !bytes.Equal(got, c.answer) {
-					t.Fatalf("the answer came as %x, %v; want %x", clip(got), err, clip(c.answer))
-				}
-				closeWrite(t, client)
-				wantEnd(t, srv, nil)
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				want := c.want
-				if !watch {
-					want = nil
-				}
-				if !slices.EqualFunc(w.lines, want, func(got, want string) bool {
-					end, some := strings.CutPrefix(want, "...")
-					return got == want || some && strings.HasSuffix(got, end)
-				}) {
-					t.Errorf("the witness was told %q; want %q", w.lines, want)
-				}
-			})
-		}
 	}
 }
