@@ -61,6 +61,7 @@ func (p *jsonReader) member(key string) (value []byte, isString, found bool, err
 	if !p.take('{') {
 		return nil, false, false, ErrNotJSON
 	}
+	conflict := false // what comes after may still show that this is no JSON
 	for first := true; ; first = false {
 		p.space()
 		if first && p.take('}') {
@@ -78,7 +79,7 @@ func (p *jsonReader) member(key string) (value []byte, isString, found bool, err
 		}
 		if equalUnescaped(name, key) {
 			if found && (str != isString || !sameValue(got, value, str)) {
-				return nil, false, false, ErrConflict
+				conflict = true
 			}
 			value, isString, found = got, str, true
 		}
@@ -93,6 +94,9 @@ func (p *jsonReader) member(key string) (value []byte, isString, found bool, err
 	p.space()
 	if len(p.b) > 0 {
 		return nil, false, false, ErrMalformed
+	}
+	if conflict {
+		return nil, false, false, ErrConflict
 	}
 	return value, isString, found, nil
 }

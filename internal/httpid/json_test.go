@@ -35,6 +35,8 @@ func TestFindJSON(t *testing.T) {
 		``:                                               {"", ErrNotJSON},
 		`["id","one"]`:                                   {"", ErrNotJSON},
 		`{"id":"one"`:                                    {"", ErrNotJSON},
+		`{"id":"one","id":"two"`:                         {"", ErrNotJSON},
+		`{"id":"one","id":"two","id":"one"}`:             {"", ErrConflict},
 		`{"id":"one"}{}`:                                 {"", ErrNotJSON},
 		`{"id":"one",}`:                                  {"", ErrNotJSON},
 		`{"id":"one" "x":1}`:                             {"", ErrNotJSON},
