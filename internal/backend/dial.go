@@ -38,7 +38,7 @@ func (m *Monitor) Dial(ctx context.Context, s *route.Server, timeout time.Durati
 		w.connected(s.Config.Address, err)
 	}
 	if m.cfg.OnDial != nil {
-		m.cfg.OnDial(s, time.Since(began), err)
+		m.cfg.OnDial(s, 0, time.Since(began), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connecting to server %s: %w", s.Config.Name, err)
@@ -65,12 +65,13 @@ func (m *Monitor) Target(s *route.Server) (to netip.AddrPort, ok bool) {
 }
 
 // Connected counts a connect to what Target returned, as Dial counts its own.
-func (m *Monitor) Connected(s *route.Server, took time.Duration, err error) {
+// loop is the number of the event loop that connected.
+func (m *Monitor) Connected(s *route.Server, loop int, took time.Duration, err error) {
 	if w := m.find(s); w != nil && !isLocal(err) {
 		w.connected(s.Config.Address, err)
 	}
 	if m.cfg.OnDial != nil {
-		m.cfg.OnDial(s, took, err)
+		m.cfg.OnDial(s, loop, took, err)
 	}
 }
 

@@ -177,7 +177,7 @@ func newFixture() *fixture {
 			f.last = s
 			f.changes = append(f.changes, fmt.Sprintf("%s %v: %s", s.Config.Name, up, reason))
 		},
-		OnDial: func(*route.Server, time.Duration, error) {
+		OnDial: func(*route.Server, int, time.Duration, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.dials++

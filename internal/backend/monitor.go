@@ -34,9 +34,10 @@ type Config struct {
 	// OnChange, when set, is called at each change of a server's state, in
 	// order for each server. It must return soon and must not call the Monitor.
 	OnChange func(s *route.Server, up bool, reason string)
-	// OnDial, when set, is called at the end of each Dial with its result. It
-	// is called by many goroutines at once.
-	OnDial func(s *route.Server, took time.Duration, err error)
+	// OnDial, when set, is called at the end of each Dial with its result, and
+	// by Connected. It is called by many goroutines at once. loop is what
+	// Connected was given, 0 for a Dial.
+	OnDial func(s *route.Server, loop int, took time.Duration, err error)
 }
 
 // A Monitor runs the health checks and name resolution of all pools. Its

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"github.com/mintmark/mintmark/internal/backend"
 	"github.com/mintmark/mintmark/internal/config"
 	"github.com/mintmark/mintmark/internal/httpid"
 	"github.com/mintmark/mintmark/internal/l4"
@@ -22,6 +23,9 @@ func shapeOf(lc *config.Listener) shape {
 	}
 	return shape{http: true, tls: lc.HTTP.Certificates != nil}
 }
+
+// Otherwise each connect would take a goroutine.
+var _ l4.Connector = (*backend.Monitor)(nil)
 
 // newProxy makes the proxy of a listener.
 func (d *Daemon) newProxy(l *listener, to *route.Listener) proxy {

@@ -96,6 +96,8 @@ func child() int {
 // toAddress connects to one address, whatever the server.
 type toAddress string
 
+var _ l4.Connector = toAddress("")
+
 func (a toAddress) Dial(ctx context.Context, _ *route.Server, timeout time.Duration) (net.Conn, error) {
 	d := net.Dialer{Timeout: timeout}
 	return d.DialContext(ctx, "tcp", string(a))
@@ -108,7 +110,7 @@ func (a toAddress) Target(*route.Server) (netip.AddrPort, bool) {
 }
 
 // Connected implements l4.Connector.
-func (toAddress) Connected(*route.Server, time.Duration, error) {}
+func (toAddress) Connected(*route.Server, int, time.Duration, error) {}
 
 // onBothEngines runs a test with a child on goroutines, and with one on event
 // loops.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
 )
 
@@ -73,7 +74,8 @@ func (e end) String() string {
 func newConn(p *Proxy, st *settings, nc net.Conn) *conn {
 	c := &conn{from: newEndpoint(nc)}
 	c.peer, c.local = c.from.addrs()
-	c.record = newRecord(p, st, c.peer)
+	c.record = newRecord(p, st, c.peer, 0)
+	c.stripe = metrics.Stripe(c.serial) // goroutines move between processors: spread them
 	c.sockets[0] = &c.from
 	return c
 }

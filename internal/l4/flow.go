@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/mintmark/mintmark/internal/metrics"
 )
 
 // A flow is one direction of a connection: it copies from src to dst until
@@ -24,7 +24,8 @@ type flow struct {
 	src, dst *endpoint
 	buffers  *buffers
 	pipes    *pipePool
-	total    prometheus.Counter
+	total    *metrics.Counter
+	stripe   metrics.Stripe
 
 	// watch, while not nil, is shown every byte that dst was sent, until it
 	// returns true. Watched bytes are not spliced.
@@ -95,7 +96,7 @@ func (f *flow) send(b []byte) *flowError {
 // count adds what moved since the last time to the metric.
 func (f *flow) count() {
 	moved := f.moved.Load()
-	f.total.Add(float64(moved - f.counted))
+	f.total.Add(f.stripe, uint64(moved-f.counted))
 	f.counted = moved
 }
 

@@ -76,8 +76,9 @@ type Connector interface {
 	// Target returns the one TCP address to which a connection to s has to be
 	// opened. It does not wait. ok is false where only Dial can do it.
 	Target(s *route.Server) (to netip.AddrPort, ok bool)
-	// Connected is told how the connect went that Target led to.
-	Connected(s *route.Server, took time.Duration, err error)
+	// Connected is told how the connect went that Target led to. loop is the
+	// number of the event loop that connected.
+	Connected(s *route.Server, loop int, took time.Duration, err error)
 }
 
 // Config is what a Proxy is made of. It does not change when settings do.

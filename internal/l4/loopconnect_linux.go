@@ -61,7 +61,7 @@ func (c *loopConn) nextServer(err error) bool {
 
 // report tells the connector how connecting went.
 func (c *loopConn) report(err error) {
-	c.proxy.connector.Connected(c.server, c.shard.loop.Now()-c.since, err)
+	c.proxy.connector.Connected(c.server, c.shard.number, c.shard.loop.Now()-c.since, err)
 }
 
 func (c *loopConn) mayTryNext(err error) bool {

@@ -209,7 +209,7 @@ func (c *loopConn) count(from int) {
 		total = c.proxy.metrics.BytesOut
 	}
 	if n := f.moved - f.counted; n > 0 {
-		total.Add(float64(n))
+		total.Add(c.stripe, uint64(n))
 	}
 	f.counted = f.moved
 }

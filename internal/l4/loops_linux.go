@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/reactor"
 )
 
@@ -27,9 +28,10 @@ type loops struct {
 
 // A shard is what a Proxy has on one loop. It is the loop's alone.
 type shard struct {
-	loops *loops
-	proxy *Proxy
-	loop  *reactor.Loop
+	loops  *loops
+	proxy  *Proxy
+	loop   *reactor.Loop
+	number int // of the loop
 
 	first *loopConn // all connections, linked
 	n     int
@@ -49,8 +51,8 @@ func newLoops(p *Proxy, g *reactor.Group) *loops {
 		return nil
 	}
 	e := &loops{proxy: p, group: g, listeners: make(map[int]bool), largePipes: pipePool{size: largePipeSize, limit: maxLargePipes}}
-	for _, l := range g.Loops() {
-		e.shards = append(e.shards, &shard{loops: e, proxy: p, loop: l})
+	for i, l := range g.Loops() {
+		e.shards = append(e.shards, &shard{loops: e, proxy: p, loop: l, number: i})
 	}
 	return e
 }
@@ -211,7 +213,7 @@ func (s *shard) cut() int {
 // accepted begins a connection.
 func (s *shard) accepted(fd int, peer netip.AddrPort, isTCP bool) {
 	p := s.proxy
-	p.metrics.Accepted.Inc()
+	p.metrics.Accepted.Inc(metrics.Stripe(s.number))
 	if s.over {
 		reactor.Close(fd) // the drain is over; nobody waits for this one
 		return
@@ -235,7 +237,7 @@ func (s *shard) newConn(st *settings, fd int, peer netip.AddrPort, isTCP bool) *
 	} else {
 		c = new(loopConn) // alloc: kept for the next
 	}
-	*c = loopConn{shard: s, phase: receiving, record: newRecord(s.proxy, st, peer)}
+	*c = loopConn{shard: s, phase: receiving, record: newRecord(s.proxy, st, peer, metrics.Stripe(s.number))}
 	c.socks[client] = socket{fd: int32(fd), tcp: isTCP, readable: true, writable: true, prompt: true}
 	c.socks[server].fd = -1
 	c.slot = s.loop.Register(c)

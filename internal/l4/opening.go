@@ -143,8 +143,8 @@ func (r *record) takeHello(first *opening) (done bool, cause route.Cause) {
 		return true, CauseHelloBudget
 	}
 	m := r.proxy.metrics
-	m.HelloSeconds.Observe(time.Since(r.accepted).Seconds())
-	m.HelloBytes.Observe(float64(first.hello.Length))
+	m.HelloSeconds.Observe(r.stripe, time.Since(r.accepted).Seconds())
+	m.HelloBytes.Observe(r.stripe, float64(first.hello.Length))
 	if r.settings.AccessLog != nil {
 		r.sni = string(first.hello.SNI[:min(len(first.hello.SNI), maxAuthority)]) // alloc: outlives the hello
 	}

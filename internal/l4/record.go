@@ -28,6 +28,7 @@ type record struct {
 	server      *route.Server // nil until connected; a slot is taken on it
 	routedBy    route.RoutedBy
 	field       idspace.Field
+	stripe      metrics.Stripe // where it counts
 	forwarded   bool
 	outcome     tlshello.Outcome
 	cause       route.Cause        // why refused, or why routed so
@@ -36,8 +37,8 @@ type record struct {
 	offered     []route.Candidate  // copies, for the witness; nil in pools that are not watched
 }
 
-func newRecord(p *Proxy, st *settings, peer netip.AddrPort) record {
-	return record{proxy: p, settings: st, serial: p.serial.Add(1), accepted: time.Now(), client: peer}
+func newRecord(p *Proxy, st *settings, peer netip.AddrPort, stripe metrics.Stripe) record {
+	return record{proxy: p, settings: st, serial: p.serial.Add(1), accepted: time.Now(), client: peer, stripe: stripe}
 }
 
 func (r *record) id() connID { return connID{r.proxy.epoch, r.serial} }
@@ -91,7 +92,7 @@ func (r *record) decided(o *opening, cause route.Cause) {
 	if cause != "" {
 		by = route.ByRefused
 	}
-	r.poolMetrics.Decided(r.field, by)
+	r.poolMetrics.Decided(r.stripe, r.field, by)
 	if n := o.hello.SkippedPSK; n > 0 {
 		r.poolMetrics.Skipped(idspace.FieldPSK, n)
 	}
@@ -175,7 +176,7 @@ func (r *record) finish(e ending) {
 	m := r.proxy.metrics
 	switch {
 	case r.forwarded:
-		m.Ended(e.how.String())
+		m.Ended(r.stripe, e.how.String())
 	case e.how == endShutdown:
 		r.cause = CauseShutdown
 		m.Refused(string(r.cause))

@@ -7,8 +7,8 @@ import (
 // relay forwards until both directions have ended.
 func (c *conn) relay() {
 	c.forwarded = true
-	c.up = flow{src: &c.from, dst: &c.to, total: c.proxy.metrics.BytesIn}
-	c.down = flow{src: &c.to, dst: &c.from, total: c.proxy.metrics.BytesOut}
+	c.up = flow{src: &c.from, dst: &c.to, total: c.proxy.metrics.BytesIn, stripe: c.stripe}
+	c.down = flow{src: &c.to, dst: &c.from, total: c.proxy.metrics.BytesOut, stripe: c.stripe}
 	c.up.buffers, c.down.buffers = &c.proxy.buffers, &c.proxy.buffers
 	if c.from.raw != nil && c.to.raw != nil {
 		c.up.pipes, c.down.pipes = &c.proxy.pipes, &c.proxy.pipes

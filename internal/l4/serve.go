@@ -95,7 +95,7 @@ func (p *Proxy) accepted(nc net.Conn) {
 	}
 	st := p.settings.Load()
 	c := newConn(p, st, nc)
-	p.metrics.Accepted.Inc()
+	p.metrics.Accepted.Inc(c.stripe)
 	if !p.conns.enter(c) {
 		_ = nc.Close() // the drain is over; nobody waits for this one
 		return

@@ -100,7 +100,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 func (p *Proxy) admit(nc net.Conn) net.Conn {
 	st := p.settings.Load()
 	m := p.metrics
-	m.Accepted.Inc()
+	m.Accepted.Inc(0)
 	active := m.Active.Add(1)
 	if st.MaxConnections > 0 && active > int64(st.MaxConnections) {
 		m.Active.Add(-1)
@@ -145,7 +145,7 @@ type conn struct {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.proxy.metrics.BytesIn.Add(float64(n))
+		c.proxy.metrics.BytesIn.Add(0, uint64(n))
 	}
 	return n, err
 }
@@ -154,7 +154,7 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if n > 0 {
-		c.proxy.metrics.BytesOut.Add(float64(n))
+		c.proxy.metrics.BytesOut.Add(0, uint64(n))
 	}
 	return n, err
 }

@@ -101,7 +101,7 @@ func (x *exchange) serve() {
 		x.facts.Client = client
 	}
 	if cause := x.findIDs(); cause != "" {
-		x.poolMetrics.Decided(x.firstField(), route.ByRefused)
+		x.poolMetrics.Decided(0, x.firstField(), route.ByRefused)
 		x.refuse(cause)
 		return
 	}

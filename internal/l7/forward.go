@@ -77,7 +77,7 @@ func (x *exchange) roundTrip(r *http.Request) (*http.Response, error) {
 		by, x.cause = route.ByRefused, cause
 		err = &refusal{cause}
 	}
-	x.poolMetrics.Decided(x.decision.Field, by)
+	x.poolMetrics.Decided(0, x.decision.Field, by)
 	return res, err
 }
 

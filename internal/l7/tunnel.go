@@ -72,7 +72,7 @@ func (x *exchange) tunnel(protocol string) {
 	if cause != "" {
 		by = route.ByRefused
 	}
-	x.poolMetrics.Decided(x.decision.Field, by)
+	x.poolMetrics.Decided(0, x.decision.Field, by)
 	switch {
 	case cause != "":
 		x.refuse(cause)

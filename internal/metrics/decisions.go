@@ -26,7 +26,7 @@ func (s *Set) Decisions() []Decided {
 			for field := range p.decisions {
 				for by := range p.decisions[field] {
 					if c := p.decisions[field][by].Load(); c != nil {
-						d.By[by] += valueOf(*c)
+						d.By[by] += c.Value()
 					}
 				}
 			}
@@ -53,9 +53,8 @@ func (s *Set) RefusedBefore(name route.ListenerName) (refused uint64, active int
 	if l == nil {
 		return 0, 0
 	}
-	l.refused.m.Range(func(_, c any) bool {
-		refused += valueOf(c.(prometheus.Counter))
-		return true
-	})
+	for _, c := range l.refused.all() {
+		refused += valueOf(c.metric)
+	}
 	return refused, l.Active.Load()
 }

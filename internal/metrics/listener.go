@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,15 +15,15 @@ import (
 // A Listener is the metrics of one listener. It is safe for concurrent use.
 type Listener struct {
 	// Accepted counts connections.
-	Accepted prometheus.Counter
+	Accepted *Counter
 	// Active is the number of connections in progress, and HelloBuffered the
 	// memory, in bytes, that holds unfinished hellos. The data plane also
 	// reads them, to hold its limits; a scrape shows what they are then.
 	Active, HelloBuffered atomic.Int64
 	// BytesIn counts bytes from clients, BytesOut bytes to clients.
-	BytesIn, BytesOut prometheus.Counter
+	BytesIn, BytesOut *Counter
 	// HelloSeconds and HelloBytes observe each complete hello.
-	HelloSeconds, HelloBytes prometheus.Observer
+	HelloSeconds, HelloBytes *Histogram
 	// AcceptErrors, Panics and LogDropped count what their names say.
 	AcceptErrors, Panics, LogDropped prometheus.Counter
 
@@ -32,7 +33,8 @@ type Listener struct {
 	set  *Set
 	name route.ListenerName
 
-	refused, ended, requests, datagrams, datagramErrors lazyCounters
+	refused, requests, datagrams, datagramErrors lazy[prometheus.Counter]
+	ended                                        lazy[*Counter]
 
 	// Guarded by set.mu.
 	pools map[route.PoolName]*Pool
@@ -49,11 +51,11 @@ func (s *Set) Listener(name route.ListenerName) *Listener {
 	}
 	v, n := &s.vecs, string(name)
 	l := &Listener{
-		Accepted:     v.accepted.WithLabelValues(n),
-		BytesIn:      v.bytes.WithLabelValues(n, "in"),
-		BytesOut:     v.bytes.WithLabelValues(n, "out"),
-		HelloSeconds: v.helloSeconds.WithLabelValues(n),
-		HelloBytes:   v.helloBytes.WithLabelValues(n),
+		Accepted:     v.accepted.with(n),
+		BytesIn:      v.bytes.with(n, "in"),
+		BytesOut:     v.bytes.with(n, "out"),
+		HelloSeconds: v.helloSeconds.with(n),
+		HelloBytes:   v.helloBytes.with(n),
 		AcceptErrors: v.acceptErrors.WithLabelValues(n),
 		Panics:       v.panics.WithLabelValues(n),
 		LogDropped:   v.logDropped.WithLabelValues(n),
@@ -90,8 +92,17 @@ func (l *Listener) DatagramErrors(direction, what string, n uint64) {
 
 // Ended counts a connection that was forwarded and has ended. how must come
 // from a list in the program.
-func (l *Listener) Ended(how string) {
-	l.ended.get(how, func() prometheus.Counter { return l.resolve(l.set.vecs.ended, how) }).Inc()
+func (l *Listener) Ended(s Stripe, how string) {
+	l.ended.get(how, func() *Counter { return l.resolveEnded(how) }).Inc(s)
+}
+
+func (l *Listener) resolveEnded(how string) *Counter {
+	l.set.mu.Lock()
+	defer l.set.mu.Unlock()
+	if l.gone {
+		return l.set.discardStriped
+	}
+	return l.set.vecs.ended.with(string(l.name), how)
 }
 
 // Requested counts an HTTP request that has ended, and how long it took. A
@@ -148,18 +159,50 @@ func (l *Listener) drop(pool route.PoolName) {
 	}
 }
 
-// lazyCounters are the counters of a label whose few values are known to the
-// program, made when they are first needed: a series that never counted
-// anything is not shown.
-type lazyCounters struct{ m sync.Map } // label value -> prometheus.Counter
+// lazy holds the series of a label whose few values are known to the program,
+// made when they are first needed: one that never counted anything is not
+// shown.
+type lazy[M any] struct {
+	mu    sync.Mutex                    // of who adds one
+	known atomic.Pointer[[]labelled[M]] // replaced whole
+}
 
-func (c *lazyCounters) get(label string, resolve func() prometheus.Counter) prometheus.Counter {
-	if v, ok := c.m.Load(label); ok {
-		return v.(prometheus.Counter)
+type labelled[M any] struct {
+	label  string
+	metric M
+}
+
+// get returns the series of a label. They are so few, and the labels mostly
+// the very same strings, that to look at each is quicker than to hash.
+func (l *lazy[M]) get(label string, resolve func() M) M {
+	if m, ok := l.find(label); ok {
+		return m
 	}
-	counter := resolve()
-	c.m.Store(label, counter)
-	return counter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m, ok := l.find(label); ok {
+		return m
+	}
+	m := resolve()
+	all := append(slices.Clone(l.all()), labelled[M]{label, m})
+	l.known.Store(&all)
+	return m
+}
+
+func (l *lazy[M]) find(label string) (m M, ok bool) {
+	for _, k := range l.all() {
+		if k.label == label {
+			return k.metric, true
+		}
+	}
+	return m, false
+}
+
+func (l *lazy[M]) all() []labelled[M] {
+	if p := l.known.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // numRoutedBy sizes tables that are indexed by route.RoutedBy.
@@ -172,7 +215,7 @@ type Pool struct {
 	pool     *poolHandle
 	// decisions holds counters that were needed so far; the other
 	// combinations of field and routed_by have no series.
-	decisions [idspace.NumFields][numRoutedBy]atomic.Pointer[prometheus.Counter]
+	decisions [idspace.NumFields][numRoutedBy]atomic.Pointer[Counter]
 
 	gone bool // guarded by Set.mu
 }
@@ -196,28 +239,27 @@ func (l *Listener) Pool(p *route.Pool) *Pool {
 }
 
 // Decided counts one decision.
-func (p *Pool) Decided(field idspace.Field, by route.RoutedBy) { p.DecidedN(field, by, 1) }
+func (p *Pool) Decided(s Stripe, field idspace.Field, by route.RoutedBy) { p.DecidedN(s, field, by, 1) }
 
 // DecidedN counts n decisions of one kind.
-func (p *Pool) DecidedN(field idspace.Field, by route.RoutedBy, n int) {
+func (p *Pool) DecidedN(s Stripe, field idspace.Field, by route.RoutedBy, n uint64) {
 	slot := &p.decisions[field][by]
 	c := slot.Load()
 	if c == nil {
 		c = p.resolveDecision(field, by)
 		slot.Store(c)
 	}
-	(*c).Add(float64(n))
+	c.Add(s, n)
 }
 
-func (p *Pool) resolveDecision(field idspace.Field, by route.RoutedBy) *prometheus.Counter {
+func (p *Pool) resolveDecision(field idspace.Field, by route.RoutedBy) *Counter {
 	set := p.listener.set
 	set.mu.Lock()
 	defer set.mu.Unlock()
-	c := set.discard
-	if !p.gone && !p.listener.gone && !p.pool.gone {
-		c = set.vecs.decisions.WithLabelValues(string(p.listener.name), string(p.pool.name), field.String(), by.String())
+	if p.gone || p.listener.gone || p.pool.gone {
+		return set.discardStriped
 	}
-	return &c
+	return set.vecs.decisions.with(string(p.listener.name), string(p.pool.name), field.String(), by.String())
 }
 
 // Skipped counts n IDs that were not looked up.

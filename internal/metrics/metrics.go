@@ -3,7 +3,8 @@
 //
 // A Set owns its registry. Data planes ask it once for handles (Listener,
 // Pool) and count through them: a connection costs a few atomic additions, no
-// map is hashed and nothing is allocated. What can be read off the
+// map is hashed and nothing is allocated. What every connection counts is
+// striped, so that loops do not wait for each other (Stripe). What can be read off the
 // live state of the servers (server_up, server_connections, ...) is read at
 // the scrape and costs connections nothing.
 //
@@ -32,8 +33,10 @@ type Set struct {
 	// Immutable after New.
 	registry *prometheus.Registry
 	vecs     vectors
-	discard  prometheus.Counter   // what counts for series that are gone
-	ignore   prometheus.Histogram // likewise
+	// What counts for series that are gone.
+	discard        prometheus.Counter
+	discardStriped *Counter
+	ignore         prometheus.Histogram
 
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
@@ -54,12 +57,13 @@ type Set struct {
 // says.
 func New(version string) *Set {
 	s := &Set{
-		registry:  prometheus.NewRegistry(),
-		vecs:      newVectors(),
-		discard:   prometheus.NewCounter(prometheus.CounterOpts{Name: "discarded"}),
-		ignore:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ignored"}),
-		listeners: make(map[route.ListenerName]*Listener),
-		pools:     make(map[route.PoolName]*poolHandle),
+		registry:       prometheus.NewRegistry(),
+		vecs:           newVectors(),
+		discard:        prometheus.NewCounter(prometheus.CounterOpts{Name: "discarded"}),
+		ignore:         prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ignored"}),
+		discardStriped: newCounter(series{}),
+		listeners:      make(map[route.ListenerName]*Listener),
+		pools:          make(map[route.PoolName]*poolHandle),
 		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "config_last_reload_successful",
 			Help: "1 if the configuration file was accepted when it was last read, 0 if an older one is in force.",

@@ -79,21 +79,21 @@ func TestNames(t *testing.T) {
 	m.Update(snapshot(map[route.ListenerName]*route.Pool{"front": p}))
 	l := m.Listener("front")
 	lp := l.Pool(p)
-	l.Accepted.Inc()
+	l.Accepted.Inc(0)
 	l.Active.Add(1)
-	l.BytesIn.Add(10)
-	l.BytesOut.Add(20)
-	l.HelloSeconds.Observe(.1)
-	l.HelloBytes.Observe(512)
+	l.BytesIn.Add(0, 10)
+	l.BytesOut.Add(0, 20)
+	l.HelloSeconds.Observe(0, .1)
+	l.HelloBytes.Observe(0, 512)
 	l.HelloBuffered.Store(4096)
 	l.Refused("not_tls")
-	l.Ended("done")
-	lp.Decided(idspace.FieldPSK, route.ByMint)
+	l.Ended(0, "done")
+	lp.Decided(0, idspace.FieldPSK, route.ByMint)
 	lp.Skipped(idspace.FieldSessionID, 2)
 	lp.Resumed(p.Servers[0], route.ByMint, true)
 	lp.Resumed(p.Servers[0], route.ByGroup, false)
-	m.ServerDialed(p.Servers[0], time.Millisecond, nil)
-	m.ServerDialed(p.Servers[0], time.Millisecond, errors.New("refused"))
+	m.ServerDialed(p.Servers[0], 0, time.Millisecond, nil)
+	m.ServerDialed(p.Servers[0], 0, time.Millisecond, errors.New("refused"))
 	m.ServerChanged(p.Servers[0], false, "connection refused")
 	m.ForeignMint(p.Servers[0], idspace.FieldTicket)
 	m.SetGeneration("web", "balancer", "b1", 3)
@@ -203,11 +203,11 @@ func TestUpdateDeletes(t *testing.T) {
 	fw, bo := front.Pool(web), back.Pool(old)
 	for _, s := range web.Servers {
 		fw.Resumed(s, route.ByMint, true)
-		m.ServerDialed(s, time.Millisecond, nil)
+		m.ServerDialed(s, 0, time.Millisecond, nil)
 		m.ServerChanged(s, true, "")
 	}
-	fw.Decided(idspace.FieldNone, route.ByBalance)
-	bo.Decided(idspace.FieldNone, route.ByBalance)
+	fw.Decided(0, idspace.FieldNone, route.ByBalance)
+	bo.Decided(0, idspace.FieldNone, route.ByBalance)
 	bo.Resumed(old.Servers[0], route.ByMint, true)
 	back.Refused("not_tls")
 
@@ -225,11 +225,11 @@ func TestUpdateDeletes(t *testing.T) {
 	}
 	// Connections that outlive their server, pool and listener count on.
 	fw.Resumed(web.Servers[1], route.ByGroup, true)
-	bo.Decided(idspace.FieldPSK, route.ByMint)
+	bo.Decided(0, idspace.FieldPSK, route.ByMint)
 	bo.Skipped(idspace.FieldPSK, 1)
 	bo.Resumed(old.Servers[0], route.ByGroup, true)
 	back.Refused("limit")
-	back.Ended("done")
+	back.Ended(0, "done")
 	m.ServerChanged(old.Servers[0], false, "")
 	m.ForeignMint(web.Servers[1], idspace.FieldPSK)
 	m.SetGeneration("old", "server", "z", 1)
@@ -237,7 +237,7 @@ func TestUpdateDeletes(t *testing.T) {
 		t.Errorf("handles of what is gone made series (-before +after):\n%s", d)
 	}
 	// What stayed kept its numbers and its handles.
-	front.Pool(web2).Decided(idspace.FieldNone, route.ByBalance)
+	front.Pool(web2).Decided(0, idspace.FieldNone, route.ByBalance)
 	front.Pool(web2).Resumed(web2.Servers[0], route.ByMint, true)
 	want := []string{
 		`mintmark_decisions_total{field="none",listener="front",pool="web",routed_by="balance"} 2`,
@@ -255,8 +255,8 @@ func TestUpdateUnlinks(t *testing.T) {
 	m := metrics.New("")
 	a, b := pool("a", "s"), pool("b", "s")
 	m.Update(snapshot(map[route.ListenerName]*route.Pool{"x": a, "y": b}))
-	m.Listener("x").Pool(a).Decided(idspace.FieldNone, route.ByBalance)
-	m.Listener("y").Pool(b).Decided(idspace.FieldNone, route.ByBalance)
+	m.Listener("x").Pool(a).Decided(0, idspace.FieldNone, route.ByBalance)
+	m.Listener("y").Pool(b).Decided(0, idspace.FieldNone, route.ByBalance)
 	s := snapshot(map[route.ListenerName]*route.Pool{"x": b, "y": a})
 	s.Listeners["y"].Routes = []route.SNIRoute{{Pattern: "b.example", Pool: b}}
 	m.Update(s)
@@ -291,7 +291,7 @@ func TestConcurrentUpdate(t *testing.T) {
 		}
 		l := m.Listener("front")
 		lp := l.Pool(p)
-		lp.Decided(idspace.FieldPSK, route.ByMint)
+		lp.Decided(0, idspace.FieldPSK, route.ByMint)
 		lp.Skipped(idspace.FieldPSK, 1)
 		lp.Resumed(p.Servers[0], route.ByMint, true)
 		l.Refused("limit")
@@ -316,17 +316,17 @@ func TestAllocations(t *testing.T) {
 
 // connection counts what one connection counts.
 func connection(m *metrics.Set, l *metrics.Listener, lp *metrics.Pool, p *route.Pool) {
-	l.Accepted.Inc()
+	l.Accepted.Inc(0)
 	l.Active.Add(1)
-	l.HelloSeconds.Observe(.002)
-	l.HelloBytes.Observe(700)
-	lp.Decided(idspace.FieldPSK, route.ByMint)
+	l.HelloSeconds.Observe(0, .002)
+	l.HelloBytes.Observe(0, 700)
+	lp.Decided(0, idspace.FieldPSK, route.ByMint)
 	lp.Skipped(idspace.FieldSessionID, 1)
-	m.ServerDialed(p.Servers[0], time.Millisecond, nil)
+	m.ServerDialed(p.Servers[0], 0, time.Millisecond, nil)
 	lp.Resumed(p.Servers[0], route.ByMint, true)
-	l.BytesIn.Add(700)
-	l.BytesOut.Add(4000)
-	l.Ended("done")
+	l.BytesIn.Add(0, 700)
+	l.BytesOut.Add(0, 4000)
+	l.Ended(0, "done")
 	l.Active.Add(-1)
 }
 

@@ -76,7 +76,7 @@ type serverHandle struct {
 	pool           route.PoolName
 	name           route.ServerName
 	connectErrors  prometheus.Counter
-	connectSeconds prometheus.Observer
+	connectSeconds *Histogram
 	resumptions    [numRoutedBy][2]atomic.Pointer[prometheus.Counter] // [1] accepted
 
 	gone bool // guarded by set.mu
@@ -88,7 +88,7 @@ func newServerHandle(s *Set, pool route.PoolName, server route.ServerName) *serv
 		pool:           pool,
 		name:           server,
 		connectErrors:  s.vecs.connectErrors.WithLabelValues(string(pool), string(server)),
-		connectSeconds: s.vecs.connectSeconds.WithLabelValues(string(pool), string(server)),
+		connectSeconds: s.vecs.connectSeconds.with(string(pool), string(server)),
 	}
 }
 
@@ -120,8 +120,8 @@ func (h *serverHandle) resolveResumed(by route.RoutedBy, result string) *prometh
 }
 
 // ServerDialed counts the result of connecting to a server. It has the shape
-// of backend.Config.OnDial.
-func (s *Set) ServerDialed(srv *route.Server, took time.Duration, err error) {
+// of backend.Config.OnDial; the number of the loop is its Stripe.
+func (s *Set) ServerDialed(srv *route.Server, loop int, took time.Duration, err error) {
 	h := s.server(srv)
 	if h == nil {
 		return
@@ -130,7 +130,7 @@ func (s *Set) ServerDialed(srv *route.Server, took time.Duration, err error) {
 		h.connectErrors.Inc()
 		return
 	}
-	h.connectSeconds.Observe(took.Seconds())
+	h.connectSeconds.Observe(Stripe(loop), took.Seconds())
 }
 
 // ServerChanged counts a change of a server's health. It has the shape of

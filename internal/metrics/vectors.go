@@ -10,17 +10,19 @@ import (
 // dashboards and alerts of operators are built on: add, do not rename.
 type vectors struct {
 	// by listener
-	accepted, ended, bytes, refused, acceptErrors, panics, logDropped, requests *prometheus.CounterVec
-	datagrams, datagramErrors                                                   *prometheus.CounterVec
-	helloSeconds, helloBytes, requestSeconds                                    *prometheus.HistogramVec
+	accepted, ended, bytes                              stripedVec[*Counter]
+	refused, acceptErrors, panics, logDropped, requests *prometheus.CounterVec
+	datagrams, datagramErrors                           *prometheus.CounterVec
+	helloSeconds, helloBytes                            stripedVec[*Histogram]
+	requestSeconds                                      *prometheus.HistogramVec
 	// by listener and pool
-	decisions *prometheus.CounterVec
+	decisions stripedVec[*Counter]
 	// by pool
 	idsSkipped *prometheus.CounterVec
 	generation *prometheus.GaugeVec
 	// by pool and server
 	resumptions, foreignMints, connectErrors, transitions *prometheus.CounterVec
-	connectSeconds                                        *prometheus.HistogramVec
+	connectSeconds                                        stripedVec[*Histogram]
 }
 
 func newVectors() vectors {
@@ -35,12 +37,19 @@ func newVectors() vectors {
 			Namespace: namespace, Name: name, Help: help, Buckets: buckets,
 		}, labels)
 	}
+	// What every connection counts.
+	striped := func(name, help string, labels ...string) stripedVec[*Counter] {
+		return newStripedVec(name, help, labels, newCounter)
+	}
+	stripedHistogram := func(name, help string, buckets []float64, labels ...string) stripedVec[*Histogram] {
+		return newStripedVec(name, help, labels, func(s series) *Histogram { return newHistogram(s, buckets) })
+	}
 	return vectors{
-		accepted: counter("connections_total", "Connections accepted.", "listener"),
-		ended: counter("connections_ended_total",
+		accepted: striped("connections_total", "Connections accepted.", "listener"),
+		ended: striped("connections_ended_total",
 			"Connections that were forwarded and have ended, by how: done, client_reset, server_reset, idle_timeout, shutdown, panic; of flows of datagrams: idle, closed.",
 			"listener", "end"),
-		bytes: counter("bytes_total",
+		bytes: striped("bytes_total",
 			"Bytes forwarded: in is from clients to servers, out the other way. A running connection is counted a mebibyte at a time.",
 			"listener", "direction"),
 		datagrams: counter("datagrams_total",
@@ -52,16 +61,16 @@ func newVectors() vectors {
 		acceptErrors: counter("accept_errors_total", "Errors of accept, for example for want of file descriptors.", "listener"),
 		panics:       counter("panics_total", "Connections that were closed because of a fault in the program. Each is logged with its stack.", "listener"),
 		logDropped:   counter("access_log_dropped_total", "Access log lines that were dropped because the disk did not keep up.", "listener"),
-		helloSeconds: histogram("hello_duration_seconds", "Time from accept to the end of the hello.",
+		helloSeconds: stripedHistogram("hello_duration_seconds", "Time from accept to the end of the hello.",
 			[]float64{.0001, .0005, .001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5}, "listener"),
 		requests: counter("http_requests_total", "HTTP requests that have ended, by the class of their status: 1xx to 5xx, and none without a response.",
 			"listener", "status"),
 		requestSeconds: histogram("http_request_duration_seconds", "Time from the header of an HTTP request to the end of its response.",
 			[]float64{.001, .005, .01, .05, .1, .5, 1, 5, 30, 300}, "listener"),
-		helloBytes: histogram("hello_bytes", "Size of the hello, record headers included.",
+		helloBytes: stripedHistogram("hello_bytes", "Size of the hello, record headers included.",
 			[]float64{256, 512, 1024, 1460, 2048, 4096, 8192, 16384, 65536}, "listener"),
 
-		decisions: counter("decisions_total",
+		decisions: striped("decisions_total",
 			"Routing decisions: field is where the ID stood (none without one), routed_by is mint, group, learned, balance or refused.",
 			"listener", "pool", "field", "routed_by"),
 
@@ -75,7 +84,7 @@ func newVectors() vectors {
 			"pool", "server", "field"),
 		connectErrors: counter("connect_errors_total", "Connections to a server that could not be made.", "pool", "server"),
 		transitions:   counter("server_transitions_total", "Changes of a server's health, by what it became: up or down.", "pool", "server", "to"),
-		connectSeconds: histogram("connect_duration_seconds", "Time to connect to a server.",
+		connectSeconds: stripedHistogram("connect_duration_seconds", "Time to connect to a server.",
 			[]float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5}, "pool", "server"),
 	}
 }

@@ -120,7 +120,7 @@ func (w *portableWorker) open(f *dgram.Flow, client netip.AddrPort) bool {
 	}
 	s := &portableFlow{conn: conn, client: client}
 	f.Socket = s
-	w.core.proxy.metrics.Accepted.Inc()
+	w.core.proxy.metrics.Accepted.Inc(0)
 	w.core.proxy.metrics.Active.Add(1)
 	w.wg.Go(func() { w.replies(f, s) })
 	return true

@@ -90,7 +90,7 @@ func (t *tally) sent(d direction, datagrams, bytes int) {
 func (t *tally) flush() {
 	for _, k := range t.touched {
 		n := &t.decisions[k.field][k.by]
-		t.pool.DecidedN(k.field, k.by, int(*n))
+		t.pool.DecidedN(0, k.field, k.by, uint64(*n))
 		*n = 0
 	}
 	t.touched = t.touched[:0]
@@ -108,9 +108,9 @@ func (t *tally) flush() {
 		}
 		t.listener.Datagrams(d.String(), t.datagrams[d])
 		if d == toServer {
-			t.listener.BytesIn.Add(float64(t.bytes[d]))
+			t.listener.BytesIn.Add(0, t.bytes[d])
 		} else {
-			t.listener.BytesOut.Add(float64(t.bytes[d]))
+			t.listener.BytesOut.Add(0, t.bytes[d])
 		}
 	}
 	t.datagrams, t.bytes = [directions]uint64{}, [directions]uint64{}

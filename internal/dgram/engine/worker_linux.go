@@ -324,7 +324,7 @@ func (w *epollWorker) opened(f *dgram.Flow) bool {
 		return false
 	}
 	f.Socket = s
-	w.proxy.metrics.Accepted.Inc()
+	w.proxy.metrics.Accepted.Inc(0)
 	w.proxy.metrics.Active.Add(1)
 	return true
 }

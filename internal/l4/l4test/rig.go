@@ -292,6 +292,8 @@ func (d *dialer) with(name route.ServerName, f func(context.Context) (net.Conn, 
 	delete(d.targets, name)
 }
 
+var _ l4.Connector = (*dialer)(nil)
+
 // Target implements l4.Connector.
 func (d *dialer) Target(s *route.Server) (netip.AddrPort, bool) {
 	d.mu.Lock()
@@ -304,7 +306,7 @@ func (d *dialer) Target(s *route.Server) (netip.AddrPort, bool) {
 }
 
 // Connected implements l4.Connector.
-func (d *dialer) Connected(*route.Server, time.Duration, error) {}
+func (d *dialer) Connected(*route.Server, int, time.Duration, error) {}
 
 // count returns how often a server was dialed.
 func (d *dialer) count(name route.ServerName) int {
