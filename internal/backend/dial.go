@@ -51,15 +51,14 @@ func (m *Monitor) Dial(ctx context.Context, s *route.Server, timeout time.Durati
 // is false for unix sockets, for names with several addresses or none yet, and
 // when Config.Dial is set. Connected has to be told how it went.
 func (m *Monitor) Target(s *route.Server) (to netip.AddrPort, ok bool) {
-	a := s.Config.Address
-	if m.ownDial || a.Network == "unix" {
+	if m.ownDial {
 		return netip.AddrPort{}, false
 	}
-	if ip, err := netip.ParseAddr(a.Host); err == nil {
-		return netip.AddrPortFrom(ip, a.Port), ip.Zone() == ""
+	if to, ok := s.Literal(); ok {
+		return to, to.Addr().Zone() == ""
 	}
 	if known := s.State.Addrs.Load(); known != nil && len(*known) == 1 {
-		return netip.AddrPortFrom((*known)[0].Addr(), a.Port), true
+		return netip.AddrPortFrom((*known)[0].Addr(), s.Config.Address.Port), true
 	}
 	return netip.AddrPort{}, false
 }

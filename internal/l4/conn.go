@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/route"
@@ -74,7 +75,7 @@ func (e end) String() string {
 func newConn(p *Proxy, st *settings, nc net.Conn) *conn {
 	c := &conn{from: newEndpoint(nc)}
 	c.peer, c.local = c.from.addrs()
-	c.record = newRecord(p, st, c.peer, 0)
+	c.record = newRecord(p, st, p.serial.Add(1), time.Now(), c.peer, 0)
 	c.stripe = metrics.Stripe(c.serial) // goroutines move between processors: spread them
 	c.sockets[0] = &c.from
 	return c
@@ -105,7 +106,7 @@ func (c *conn) releaseOpening() {
 // leave forgets the connection, after everything else.
 func (c *conn) leave() {
 	c.finish(ending{how: end(c.how.Load()), in: c.up.moved.Load(), out: c.down.moved.Load()})
-	c.proxy.metrics.Active.Add(-1)
+	c.proxy.metrics.Active.Add(c.stripe, -1)
 	c.proxy.conns.leave(c)
 }
 
@@ -133,7 +134,7 @@ func (c *conn) open() route.Cause {
 
 // connect finds a pool and a server, and connects to it.
 func (c *conn) connect(first *opening) route.Cause {
-	if cause := c.choose(first); cause != "" {
+	if cause := c.choose(first, time.Now()); cause != "" {
 		return cause
 	}
 	cause := c.attempt(first)

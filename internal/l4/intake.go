@@ -157,8 +157,10 @@ func (in *intake) charge(n int) bool {
 
 // release gives back all memory.
 func (in *intake) release() {
-	in.budget.give(in.extra)
-	in.extra = 0
+	if in.extra > 0 {
+		in.budget.give(in.extra)
+		in.extra = 0
+	}
 	if in.buf != nil {
 		in.give(in.buf)
 		in.buf, in.start, in.end = nil, 0, 0

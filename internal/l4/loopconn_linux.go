@@ -145,7 +145,7 @@ func (c *loopConn) understand() (done bool, cause route.Cause) {
 			return true, ""
 		}
 	}
-	return c.takeHello(c.opening)
+	return c.takeHello(c.opening, c.shard.loop.Time())
 }
 
 func (c *loopConn) receiveMore(in *intake) route.Cause {
@@ -309,6 +309,6 @@ func (c *loopConn) leave() {
 	c.releaseOpening()
 	c.observed()
 	c.finish(ending{how: c.how, in: c.flows[client].moved, out: c.flows[server].moved})
-	c.proxy.metrics.Active.Add(-1)
+	c.proxy.metrics.Active.Add(c.stripe, -1)
 	c.shard.leave(c)
 }

@@ -14,7 +14,7 @@ import (
 
 // open chooses a server for what was read, and connects.
 func (c *loopConn) open() {
-	if cause := c.choose(c.opening); cause != "" {
+	if cause := c.choose(c.opening, c.shard.loop.Time()); cause != "" {
 		c.refuse(cause)
 		return
 	}

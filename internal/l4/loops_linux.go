@@ -37,6 +37,8 @@ type shard struct {
 	n     int
 	free  []*loopConn // for the next connections
 
+	lastSerial uint64 // a multiple of serialBlock: its block is used up
+
 	drained func() // is called once n is 0; nil: not draining
 	over    bool   // it was called: nobody waits for new connections
 }
@@ -220,9 +222,9 @@ func (s *shard) accepted(fd int, peer netip.AddrPort, isTCP bool) {
 	}
 	st := p.settings.Load()
 	c := s.newConn(st, fd, peer, isTCP)
-	active := p.metrics.Active.Add(1)
+	p.metrics.Active.Add(c.stripe, 1)
 	defer c.guard()
-	if st.MaxConnections > 0 && active > int64(st.MaxConnections) {
+	if st.MaxConnections > 0 && p.metrics.Active.Load() > int64(st.MaxConnections) {
 		c.turnAway()
 		return
 	}
@@ -237,7 +239,7 @@ func (s *shard) newConn(st *settings, fd int, peer netip.AddrPort, isTCP bool) *
 	} else {
 		c = new(loopConn) // alloc: kept for the next
 	}
-	*c = loopConn{shard: s, phase: receiving, record: newRecord(s.proxy, st, peer, metrics.Stripe(s.number))}
+	*c = loopConn{shard: s, phase: receiving, record: newRecord(s.proxy, st, s.serial(), s.loop.Time(), peer, metrics.Stripe(s.number))}
 	c.socks[client] = socket{fd: int32(fd), tcp: isTCP, readable: true, writable: true, prompt: true}
 	c.socks[server].fd = -1
 	c.slot = s.loop.Register(c)
@@ -248,6 +250,18 @@ func (s *shard) newConn(st *settings, fd int, peer netip.AddrPort, isTCP bool) *
 	s.first = c
 	s.n++
 	return c
+}
+
+// serialBlock is how many serial numbers a shard takes at once.
+const serialBlock = 1024
+
+// serial returns a number that no other connection of the Proxy has.
+func (s *shard) serial() uint64 {
+	if s.lastSerial%serialBlock == 0 {
+		s.lastSerial = s.proxy.serial.Add(serialBlock) - serialBlock
+	}
+	s.lastSerial++
+	return s.lastSerial
 }
 
 // leave forgets a connection.

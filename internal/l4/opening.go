@@ -91,7 +91,7 @@ func (c *conn) receiveProxyHeader(first *opening) route.Cause {
 
 func (c *conn) receiveHello(first *opening) route.Cause {
 	for {
-		if done, cause := c.takeHello(first); done {
+		if done, cause := c.takeHello(first, time.Now()); done {
 			return cause
 		}
 		if cause := c.readMore(&first.intake); cause != "" {
@@ -126,7 +126,7 @@ func (r *record) takeProxyHeader(first *opening) (done bool, cause route.Cause) 
 
 // takeHello parses the hello in what has arrived. done is false when more is
 // needed.
-func (r *record) takeHello(first *opening) (done bool, cause route.Cause) {
+func (r *record) takeHello(first *opening, now time.Time) (done bool, cause route.Cause) {
 	in := &first.intake
 	if len(in.bytes()) == 0 {
 		return false, ""
@@ -143,7 +143,7 @@ func (r *record) takeHello(first *opening) (done bool, cause route.Cause) {
 		return true, CauseHelloBudget
 	}
 	m := r.proxy.metrics
-	m.HelloSeconds.Observe(r.stripe, time.Since(r.accepted).Seconds())
+	m.HelloSeconds.Observe(r.stripe, now.Sub(r.accepted).Seconds())
 	m.HelloBytes.Observe(r.stripe, float64(first.hello.Length))
 	if r.settings.AccessLog != nil {
 		r.sni = string(first.hello.SNI[:min(len(first.hello.SNI), maxAuthority)]) // alloc: outlives the hello
@@ -185,7 +185,7 @@ func (r *record) whyNoMore(err error) route.Cause {
 
 // consider prepares the decision: the candidates in the order in which they
 // are looked up, and the facts.
-func (o *opening) consider(client netip.AddrPort) {
+func (o *opening) consider(client netip.AddrPort, now time.Time) {
 	h := &o.hello
 	o.candidates = o.candidateSpace[:0]
 	for _, id := range h.Identities[:h.NumPSK] {
@@ -202,7 +202,7 @@ func (o *opening) consider(client netip.AddrPort) {
 		OffersTLS13: h.OffersTLS13,
 		HasTicket:   len(h.Ticket) > 0 || h.NumPSK > 0,
 		EarlyData:   h.EarlyData,
-		Now:         time.Now(),
+		Now:         now,
 		Exclude:     o.excludeSpace[:0],
 	}
 }

@@ -87,17 +87,19 @@ func (p *Proxy) Update(s *Settings) {
 // of metrics for each pool.
 type settings struct {
 	Settings
-	pools map[*route.Pool]*metrics.Pool
+	pools map[*route.Pool]poolSettings
 	json  bool // the access log wants JSON
-	// watched are the pools that the witness watches.
-	watched map[*route.Pool]bool
+}
+
+type poolSettings struct {
+	metrics *metrics.Pool
+	watched bool // by the witness
 }
 
 func newSettings(from *Settings, m *metrics.Listener) *settings {
 	s := &settings{
 		Settings: *from,
-		pools:    make(map[*route.Pool]*metrics.Pool),
-		watched:  make(map[*route.Pool]bool),
+		pools:    make(map[*route.Pool]poolSettings),
 	}
 	if s.HelloTimeout <= 0 {
 		s.HelloTimeout = DefaultHelloTimeout
@@ -108,15 +110,14 @@ func newSettings(from *Settings, m *metrics.Listener) *settings {
 	if w, ok := s.AccessLog.(interface{ JSON() bool }); ok {
 		s.json = w.JSON()
 	}
+	add := func(p *route.Pool) {
+		s.pools[p] = poolSettings{m.Pool(p), s.Witness != nil && s.Witness.Watches(p)}
+	}
 	if p := s.Listener.Pool; p != nil {
-		s.pools[p] = m.Pool(p)
+		add(p)
 	}
 	for i := range s.Listener.Routes {
-		p := s.Listener.Routes[i].Pool
-		s.pools[p] = m.Pool(p)
-	}
-	for p := range s.pools {
-		s.watched[p] = s.Witness != nil && s.Witness.Watches(p)
+		add(s.Listener.Routes[i].Pool)
 	}
 	return s
 }

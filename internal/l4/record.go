@@ -30,6 +30,7 @@ type record struct {
 	field       idspace.Field
 	stripe      metrics.Stripe // where it counts
 	forwarded   bool
+	watched     bool // by the witness
 	outcome     tlshello.Outcome
 	cause       route.Cause        // why refused, or why routed so
 	refusal     *tlshello.Error    // what is wrong with the hello; nil: nothing
@@ -37,20 +38,21 @@ type record struct {
 	offered     []route.Candidate  // copies, for the witness; nil in pools that are not watched
 }
 
-func newRecord(p *Proxy, st *settings, peer netip.AddrPort, stripe metrics.Stripe) record {
-	return record{proxy: p, settings: st, serial: p.serial.Add(1), accepted: time.Now(), client: peer, stripe: stripe}
+func newRecord(p *Proxy, st *settings, serial uint64, accepted time.Time, peer netip.AddrPort, stripe metrics.Stripe) record {
+	return record{proxy: p, settings: st, serial: serial, accepted: accepted, client: peer, stripe: stripe}
 }
 
 func (r *record) id() connID { return connID{r.proxy.epoch, r.serial} }
 
 // choose finds a pool for what o has read, and prepares the decision.
-func (r *record) choose(o *opening) route.Cause {
+func (r *record) choose(o *opening, now time.Time) route.Cause {
 	r.pool = r.settings.Listener.PoolFor(o.hello.SNI)
 	if r.pool == nil {
 		return route.CauseNoRoute
 	}
-	r.poolMetrics = r.settings.pools[r.pool]
-	o.consider(r.client)
+	h := r.settings.pools[r.pool]
+	r.poolMetrics, r.watched = h.metrics, h.watched
+	o.consider(r.client, now)
 	return ""
 }
 
@@ -103,7 +105,7 @@ func (r *record) decided(o *opening, cause route.Cause) {
 
 // watchesAnswer reports whether the server's first flight is of interest.
 func (r *record) watchesAnswer(o *opening) bool {
-	return r.settings.TLS && (len(o.candidates) > 0 || r.settings.watched[r.pool])
+	return r.settings.TLS && (len(o.candidates) > 0 || r.watched)
 }
 
 // observe lets an observer watch the server's first flight.
@@ -112,7 +114,7 @@ func (r *record) observe(first *opening) {
 	if !ok {
 		o = new(tlshello.Observer) // alloc: kept for the next
 	}
-	if r.settings.watched[r.pool] {
+	if r.watched {
 		r.remember(first.candidates)
 		o.StartMints(&first.hello)
 	} else {
@@ -131,7 +133,7 @@ func (r *record) observed() {
 	}
 	r.observer = nil
 	r.outcome = o.Outcome()
-	if r.settings.watched[r.pool] {
+	if r.watched {
 		r.testify(o)
 	}
 	r.proxy.observers.Put(o)

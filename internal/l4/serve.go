@@ -100,8 +100,8 @@ func (p *Proxy) accepted(nc net.Conn) {
 		_ = nc.Close() // the drain is over; nobody waits for this one
 		return
 	}
-	active := p.metrics.Active.Add(1)
-	if st.MaxConnections > 0 && active > int64(st.MaxConnections) {
+	p.metrics.Active.Add(c.stripe, 1)
+	if st.MaxConnections > 0 && p.metrics.Active.Load() > int64(st.MaxConnections) {
 		c.turnAway()
 		return
 	}

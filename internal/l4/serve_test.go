@@ -145,7 +145,7 @@ func TestMaxConnectionsHelloThere(t *testing.T) {
 	if want := tlshello.AppendAlert(nil, tlshello.AlertInternalError); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("the client read %x, then %v; want the alert %x and the end", got, err, want)
 	}
-	active := &m.Listener("front").Active
+	active := m.Listener("front").Active
 	for deadline := time.Now().Add(10 * time.Second); active.Load() != 1; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are active; want the first", active.Load())

@@ -101,9 +101,9 @@ func (p *Proxy) admit(nc net.Conn) net.Conn {
 	st := p.settings.Load()
 	m := p.metrics
 	m.Accepted.Inc(0)
-	active := m.Active.Add(1)
-	if st.MaxConnections > 0 && active > int64(st.MaxConnections) {
-		m.Active.Add(-1)
+	m.Active.Add(0, 1)
+	if st.MaxConnections > 0 && m.Active.Load() > int64(st.MaxConnections) {
+		m.Active.Add(0, -1)
 		m.Refused(string(CauseMaxConnections))
 		_ = nc.Close() // nothing was read
 		return nil
@@ -170,7 +170,7 @@ func (c *conn) CloseWrite() error {
 // Close implements net.Conn.
 func (c *conn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
-		c.proxy.metrics.Active.Add(-1)
+		c.proxy.metrics.Active.Add(0, -1)
 	}
 	return c.Conn.Close()
 }

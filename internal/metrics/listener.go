@@ -19,7 +19,8 @@ type Listener struct {
 	// Active is the number of connections in progress, and HelloBuffered the
 	// memory, in bytes, that holds unfinished hellos. The data plane also
 	// reads them, to hold its limits; a scrape shows what they are then.
-	Active, HelloBuffered atomic.Int64
+	Active        *Gauge
+	HelloBuffered atomic.Int64
 	// BytesIn counts bytes from clients, BytesOut bytes to clients.
 	BytesIn, BytesOut *Counter
 	// HelloSeconds and HelloBytes observe each complete hello.
@@ -59,6 +60,7 @@ func (s *Set) Listener(name route.ListenerName) *Listener {
 		AcceptErrors: v.acceptErrors.WithLabelValues(n),
 		Panics:       v.panics.WithLabelValues(n),
 		LogDropped:   v.logDropped.WithLabelValues(n),
+		Active:       newGauge(),
 		set:          s,
 		name:         name,
 		pools:        make(map[route.PoolName]*Pool),

@@ -80,7 +80,7 @@ func TestNames(t *testing.T) {
 	l := m.Listener("front")
 	lp := l.Pool(p)
 	l.Accepted.Inc(0)
-	l.Active.Add(1)
+	l.Active.Add(0, 1)
 	l.BytesIn.Add(0, 10)
 	l.BytesOut.Add(0, 20)
 	l.HelloSeconds.Observe(0, .1)
@@ -317,7 +317,7 @@ func TestAllocations(t *testing.T) {
 // connection counts what one connection counts.
 func connection(m *metrics.Set, l *metrics.Listener, lp *metrics.Pool, p *route.Pool) {
 	l.Accepted.Inc(0)
-	l.Active.Add(1)
+	l.Active.Add(0, 1)
 	l.HelloSeconds.Observe(0, .002)
 	l.HelloBytes.Observe(0, 700)
 	lp.Decided(0, idspace.FieldPSK, route.ByMint)
@@ -327,7 +327,7 @@ func connection(m *metrics.Set, l *metrics.Listener, lp *metrics.Pool, p *route.
 	l.BytesIn.Add(0, 700)
 	l.BytesOut.Add(0, 4000)
 	l.Ended(0, "done")
-	l.Active.Add(-1)
+	l.Active.Add(0, -1)
 }
 
 func BenchmarkConnection(b *testing.B) {

@@ -71,6 +71,30 @@ func (c *Counter) Write(m *dto.Metric) error {
 	return nil
 }
 
+// A Gauge is a number that rises and falls. It is safe for concurrent use. Who
+// adds and then loads sees what everybody has added before.
+type Gauge struct{ cells []gaugeCell }
+
+type gaugeCell struct {
+	n atomic.Int64
+	_ [cacheLine - 8]byte
+}
+
+func newGauge() *Gauge { return &Gauge{make([]gaugeCell, stripes)} }
+
+// Add adds n, which may be negative. What was added in one stripe may be taken
+// away in another.
+func (g *Gauge) Add(s Stripe, n int64) { g.cells[s.of(len(g.cells))].n.Add(n) }
+
+// Load returns the sum of what was added.
+func (g *Gauge) Load() int64 {
+	var n int64
+	for i := range g.cells {
+		n += g.cells[i].n.Load()
+	}
+	return n
+}
+
 // maxBounds is how many buckets a Histogram may have beside that for all that
 // is larger.
 const maxBounds = 12

@@ -67,10 +67,11 @@ type Loop struct {
 	paces        bool      // PacesByDefault
 	epoch        time.Time // when now was 0
 
-	now     int64 // nanoseconds
-	gaveWay int64 // when giveWay last did
-	since   int   // events since the last sleep
-	average int   // of them, times averageOver
+	now     int64     // nanoseconds since epoch
+	gaveWay int64     // when giveWay last did
+	wall    time.Time // and the time then
+	since   int       // events since the last sleep
+	average int       // of them, times averageOver
 	slots   []slotEntry
 	unused  []uint32
 	wheel   wheel
@@ -100,7 +101,8 @@ func newLoop() (*Loop, error) {
 		Close(epfd)
 		return nil, fmt.Errorf("starting an event loop: %w", os.NewSyscallError("eventfd", err))
 	}
-	l := &Loop{epfd: epfd, wakefd: wakefd, paces: PacesByDefault(), epoch: time.Now(), slots: make([]slotEntry, 1)}
+	now := time.Now()
+	l := &Loop{epfd: epfd, wakefd: wakefd, paces: PacesByDefault(), epoch: now, wall: now, slots: make([]slotEntry, 1)}
 	// Edge by edge: it need never be read.
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: wakeIndex}
 	if errno := epollControl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); errno != OK {
@@ -186,6 +188,11 @@ func (l *Loop) Scratch() []byte { return l.scratch[:] }
 // Now returns the time since the Loop was made, as it was when the events at
 // hand were taken from the kernel.
 func (l *Loop) Now() time.Duration { return time.Duration(l.now) }
+
+// Time returns Now as a time. To read the clock for each connection is a good
+// part of what a short one costs outside of the kernel. When somebody sets the
+// clock, Time knows it some milliseconds later.
+func (l *Loop) Time() time.Time { return l.wall.Add(time.Duration(l.now - l.gaveWay)) }
 
 // Post has the loop call f, soon, on its goroutine. It is safe for concurrent
 // use. It returns false when the loop has ended: f is not called.
@@ -275,14 +282,17 @@ func (l *Loop) patience() int {
 	return int((wait + int64(time.Millisecond) - 1) / int64(time.Millisecond))
 }
 
-// giveWay lets the Go scheduler have a look every few milliseconds. It would
-// otherwise take the loop, which calls for no help of its own, for one that
-// has to be stopped: after ten milliseconds it sends signals, takes the
-// loop's processor away and polls for the next occasion.
+// giveWay lets the Go scheduler have a look every few milliseconds, and looks
+// at the clock. The scheduler would otherwise take the loop, which calls for no
+// help of its own, for one that has to be stopped: after ten milliseconds it
+// sends signals, takes the loop's processor away and polls for the next
+// occasion.
 func (l *Loop) giveWay() {
 	if l.now-l.gaveWay >= giveWayEvery {
-		l.gaveWay = l.now
 		runtime.Gosched()
+		l.wall = time.Now()
+		l.now = int64(l.wall.Sub(l.epoch))
+		l.gaveWay = l.now
 	}
 }
 

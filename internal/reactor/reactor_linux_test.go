@@ -186,6 +186,23 @@ func (w *waiter) Expired()                  { w.expired <- w.loop.Now() }
 
 // TestTimers holds that a timer expires, not early, and not when it was
 // stopped or forgotten.
+// TestTime holds that what a handler takes for the time lies between when it was
+// called for and now, on a loop that has just slept and on one that is busy.
+func TestTime(t *testing.T) {
+	t.Parallel()
+	g, _ := run(t, 1)
+	l := g.Loops()[0]
+	got := make(chan time.Time)
+	for n := range 100 {
+		before := time.Now()
+		l.Post(func() { got <- l.Time() })
+		if at := <-got; at.Before(before) || at.After(time.Now()) {
+			t.Fatalf("a call after %v took %v for the time, at %v", before, at, time.Now())
+		}
+		time.Sleep(time.Duration(n%3*n) * 100 * time.Microsecond)
+	}
+}
+
 func TestTimers(t *testing.T) {
 	t.Parallel()
 	const d = 30 * time.Millisecond

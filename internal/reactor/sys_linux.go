@@ -8,6 +8,7 @@ package reactor
 import (
 	"encoding/binary"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,7 @@ func Err(e Errno) error {
 // interrupted it.
 func call(trap, a, b, c, d, e, f uintptr) (int, Errno) {
 	for {
-		if n, _, errno := unix.RawSyscall6(trap, a, b, c, d, e, f); errno != unix.EINTR {
+		if n, _, errno := syscall.RawSyscall6(trap, a, b, c, d, e, f); errno != unix.EINTR {
 			return result(n, errno)
 		}
 	}
@@ -43,7 +44,7 @@ func call(trap, a, b, c, d, e, f uintptr) (int, Errno) {
 // memory could move.
 func callWith(trap uintptr, fd int, p unsafe.Pointer, n int, flags uintptr) (int, Errno) {
 	for {
-		if n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(n), flags, 0, 0); errno != unix.EINTR {
+		if n, _, errno := syscall.RawSyscall6(trap, uintptr(fd), uintptr(p), uintptr(n), flags, 0, 0); errno != unix.EINTR {
 			return result(n, errno)
 		}
 	}
@@ -53,7 +54,7 @@ func callWith(trap uintptr, fd int, p unsafe.Pointer, n int, flags uintptr) (int
 func callForAddress(trap uintptr, fd int, sa *sockaddr, flags uintptr) (int, Errno) {
 	size := uint32(len(sa))
 	for {
-		n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(sa)), uintptr(unsafe.Pointer(&size)), flags, 0, 0)
+		n, _, errno := syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(sa)), uintptr(unsafe.Pointer(&size)), flags, 0, 0)
 		if errno != unix.EINTR {
 			return result(n, errno)
 		}
@@ -96,7 +97,7 @@ func Shutdown(fd int) Errno {
 
 // Close closes a descriptor. It is not tried again: after EINTR too it is
 // closed (close(2)).
-func Close(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+func Close(fd int) { _, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // Accept takes a connection from a listening socket. The address is zero
 // unless the peer has an IP address.
@@ -111,7 +112,7 @@ func Accept(fd int) (int, netip.AddrPort, Errno) {
 
 // setOption sets an option of a socket, if the socket has it.
 func setOption(fd, level, option int, value unsafe.Pointer, size uintptr) {
-	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(value), size, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(value), size, 0)
 }
 
 // delayAck has the acknowledgement that ends the handshake of a connect() wait
@@ -153,10 +154,10 @@ func pollNow(epfd int, events []unix.EpollEvent) (int, Errno) {
 }
 
 // giveUpProcessor lets other threads run, if any wait for this processor.
-func giveUpProcessor() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+func giveUpProcessor() { _, _, _ = syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 func epollControl(epfd, op, fd int, ev *unix.EpollEvent) Errno {
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(ev)), 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(ev)), 0, 0)
 	return errno
 }
 

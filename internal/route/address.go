@@ -2,6 +2,7 @@ package route
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
 )
 
@@ -19,4 +20,13 @@ func (a Address) String() string {
 		return "unix:" + a.Host
 	}
 	return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
+}
+
+// literal returns the address if Host is an IP address, else zero.
+func (a Address) literal() netip.AddrPort {
+	ip, err := netip.ParseAddr(a.Host)
+	if err != nil || a.Network == "unix" {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ip, a.Port)
 }

@@ -121,6 +121,7 @@ func (p *Pool) addServers(prev *Pool) error {
 			Config:       c,
 			Index:        i,
 			Pool:         p,
+			literal:      c.Address.literal(),
 			group:        p.groups[c.Group],
 			weight:       int64(c.Weight),
 			limit:        int64(c.MaxConnections),

@@ -32,12 +32,16 @@ type Server struct {
 	Pool   *Pool
 	State  *State
 
-	group        *group // nil for none
-	weight       int64  // Config.Weight
-	limit        int64  // Config.MaxConnections
-	drainSince   int64  // Unix nanoseconds, of the configured drain; 0 when not draining
-	drainTimeout int64  // nanoseconds; 0 for none
+	literal      netip.AddrPort // of an Address without a name; zero otherwise
+	group        *group         // nil for none
+	weight       int64          // Config.Weight
+	limit        int64          // Config.MaxConnections
+	drainSince   int64          // Unix nanoseconds, of the configured drain; 0 when not draining
+	drainTimeout int64          // nanoseconds; 0 for none
 }
+
+// Literal returns the server's address, if it is not a name or a path.
+func (s *Server) Literal() (netip.AddrPort, bool) { return s.literal, s.literal.IsValid() }
 
 // DrainingSince returns when the server's drain began, and false when it is
 // not draining.

@@ -121,7 +121,7 @@ func (w *portableWorker) open(f *dgram.Flow, client netip.AddrPort) bool {
 	s := &portableFlow{conn: conn, client: client}
 	f.Socket = s
 	w.core.proxy.metrics.Accepted.Inc(0)
-	w.core.proxy.metrics.Active.Add(1)
+	w.core.proxy.metrics.Active.Add(0, 1)
 	w.wg.Go(func() { w.replies(f, s) })
 	return true
 }
@@ -180,7 +180,7 @@ func (w *portableWorker) reap() {
 		}
 		f.Socket = nil
 		_ = s.conn.Close() // which ends its goroutine
-		w.core.proxy.metrics.Active.Add(-1)
+		w.core.proxy.metrics.Active.Add(0, -1)
 	}
 }
 

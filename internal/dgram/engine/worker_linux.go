@@ -325,7 +325,7 @@ func (w *epollWorker) opened(f *dgram.Flow) bool {
 	}
 	f.Socket = s
 	w.proxy.metrics.Accepted.Inc(0)
-	w.proxy.metrics.Active.Add(1)
+	w.proxy.metrics.Active.Add(0, 1)
 	return true
 }
 
@@ -381,7 +381,7 @@ func (w *epollWorker) reap() {
 		}
 		s.flow, f.Socket = nil, nil
 		w.disconnect(s)
-		w.proxy.metrics.Active.Add(-1)
+		w.proxy.metrics.Active.Add(0, -1)
 	}
 }
 
