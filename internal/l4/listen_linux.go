@@ -22,7 +22,7 @@ const (
 //
 // Keep-alives are set on the listening socket, from which Linux hands them on
 // to each connection; the net package would set them on every connection, with
-// four system calls each. Multipath TCP is off: its sockets are slower to
+// four system calls each. (The event loops switch them on later: see listens.) Multipath TCP is off: its sockets are slower to
 // accept and to splice, and clients that speak it are few.
 //
 // Connections to a loopback address are not paced: see reactor.Unpaced.
@@ -50,6 +50,15 @@ func setOptions(fd int, address string) error {
 		_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, reactor.Unpaced)
 	}
 	return setKeepAlive(fd)
+}
+
+// keepAlive switches probes on or off, with the times that the socket has.
+func keepAlive(fd int, on bool) {
+	value := 0
+	if on {
+		value = 1
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, value) // every TCP socket has it
 }
 
 func setKeepAlive(fd int) error {

@@ -44,7 +44,7 @@ type loopConn struct {
 	how        end  // how it ended
 	wantHeader bool // a PROXY header must come
 	waits      bool // for its turn
-	alive      bool // the server's socket has keep-alives
+	alive      bool // the sockets have keep-alives
 
 	socks   [2]socket
 	flows   [2]loopFlow

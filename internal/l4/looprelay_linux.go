@@ -460,12 +460,17 @@ func (c *loopConn) setLook() {
 }
 
 // look ends the connection if nothing has moved for the idle timeout, and sees
-// to it that a server that vanished without a word is found: what lasts so
-// long is worth the calls for it. Clients' sockets have their keep-alives from
-// the listening socket.
+// to it that a peer that vanished without a word is found: what lasts so long is
+// worth the calls for it. A client's socket has the times from the listening
+// socket.
 func (c *loopConn) look() {
-	if !c.alive && c.socks[server].tcp {
-		_ = setKeepAlive(int(c.socks[server].fd)) // known to work on TCP
+	if !c.alive {
+		if c.socks[server].tcp {
+			_ = setKeepAlive(int(c.socks[server].fd)) // known to work on TCP
+		}
+		if c.socks[client].tcp {
+			keepAlive(int(c.socks[client].fd), true)
+		}
 	}
 	c.alive = true
 	if c.settings.IdleTimeout > 0 {

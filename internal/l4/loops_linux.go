@@ -97,11 +97,13 @@ func (e *loops) listens(fd int, open bool) {
 	defer e.mu.Unlock()
 	if !open {
 		delete(e.listeners, fd)
+		keepAlive(fd, true) // for whoever accepts from it next
 		return
 	}
 	e.listeners[fd] = true
-	// Connections inherit it. On a unix socket it fails, and is not needed.
+	// Connections inherit both. On a unix socket they fail, and are not needed.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	keepAlive(fd, false) // a timer for each connection; look starts those of long ones
 	e.deferAccept(fd)
 }
 
