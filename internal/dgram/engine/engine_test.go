@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -311,4 +312,16 @@ func TestOrderIsKept(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWorkersAreForProcessors holds that event loops, which add to GOMAXPROCS while
+// they run, are no reason for more workers.
+func TestWorkersAreForProcessors(t *testing.T) { //nolint:paralleltest // it changes GOMAXPROCS
+	before := engine.Workers()
+	was := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(2*was + 2)
+	defer runtime.GOMAXPROCS(was)
+	if n := engine.Workers(); n != before {
+		t.Errorf("%d workers before loops run, %d after", before, n)
+	}
 }

@@ -234,4 +234,9 @@ func (p *Proxy) Drain(ctx context.Context) (left int) {
 // Workers returns how many sockets an address is bound by: one for every other
 // processor. Most of what datagrams cost is work of the kernel on their way, for which
 // it takes other processors where it can, and fewer workers make larger batches.
-func Workers() int { return (runtime.GOMAXPROCS(0) + 1) / 2 }
+func Workers() int { return (processors + 1) / 2 }
+
+// processors is what the program began with. Event loops add to GOMAXPROCS while they
+// run, which is no reason for more workers: on two processors a second one made a
+// datagram half as dear again.
+var processors = runtime.GOMAXPROCS(0)
