@@ -3,7 +3,7 @@
 //
 // # Workers
 //
-// The address of a listener is bound by as many sockets as there are processors
+// The address of a listener is bound by a socket for every other processor
 // (SO_REUSEPORT), and each has a worker: one goroutine that receives, decides and
 // sends for it, in both directions, with flows of its own. The kernel sends all
 // datagrams of one pair of addresses to one of the sockets, so workers share
