@@ -70,13 +70,14 @@ func (e *loops) serve(ctx context.Context, ln net.Listener) (ok bool, err error)
 		return false, nil
 	}
 	p := e.proxy
+	isTCP := l.Addr().Network() == "tcp"
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.accepting, cancel)() //nolint:contextcheck // the Proxy's own end, not the caller's
 	return true, e.group.Accept(ctx, l, reactor.Intake{
 		Opened: e.listens,
 		Accepted: func(loop, fd int, peer netip.AddrPort) {
-			e.shards[loop].accepted(fd, peer, l.Addr().Network() == "tcp")
+			e.shards[loop].accepted(fd, peer, isTCP)
 		},
 		Failed: func(err error, tries int) (time.Duration, bool) {
 			if !passing(err) {

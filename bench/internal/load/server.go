@@ -14,7 +14,9 @@ import (
 // serve calls handle for each connection, in a goroutine of its own. Stop
 // returns when all have ended.
 func serve(ctx context.Context, handle func(*net.TCPConn) error) (*Servers, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // no server that peers are put in front of listens for it
+	ln, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("starting the server: %w", err)
 	}
