@@ -239,4 +239,4 @@ func Workers() int { return (processors + 1) / 2 }
 // processors is what the program began with. Event loops add to GOMAXPROCS while they
 // run, which is no reason for more workers: on two processors a second one made a
 // datagram half as dear again.
-var processors = runtime.GOMAXPROCS(0)
+var processors = runtime.GOMAXPROCS(0) //nolint:gochecknoglobals // only the beginning knows it; never written
