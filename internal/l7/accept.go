@@ -21,6 +21,7 @@ type acceptor struct {
 	server *server
 	ctx    context.Context // of Serve, which made it
 	ln     net.Listener
+	held   *net.Conn // what the server before accepted after it was replaced; nil: nothing
 }
 
 // Addr implements net.Listener.
@@ -51,10 +52,16 @@ func (a *acceptor) resume() {
 	}
 }
 
+// canResume says whether the listener can go on after an interrupt.
+func (a *acceptor) canResume() bool {
+	_, ok := a.ln.(deadliner)
+	return ok
+}
+
 // watch interrupts Accept when the server is replaced, until stop is called. A
 // listener that cannot go on after it stays with its server.
 func (a *acceptor) watch() (stop func()) {
-	if _, ok := a.ln.(deadliner); !ok {
+	if !a.canResume() {
 		return func() {}
 	}
 	over := make(chan struct{})
@@ -73,7 +80,7 @@ func (a *acceptor) watch() (stop func()) {
 // descriptors above all) it waits out by itself.
 func (a *acceptor) Accept() (net.Conn, error) {
 	for {
-		nc, err := a.ln.Accept()
+		nc, err := a.next()
 		if a.ctx.Err() != nil {
 			if err == nil {
 				_ = nc.Close() // it came with the end
@@ -89,10 +96,23 @@ func (a *acceptor) Accept() (net.Conn, error) {
 			}
 			return nil, err
 		}
+		if a.server.isReplaced() && a.canResume() {
+			*a.held = nc // it came before the interrupt, and after the timeouts of this server
+			return nil, errReplaced
+		}
 		if c := a.proxy.admit(nc); c != nil {
 			return c, nil
 		}
 	}
+}
+
+// next returns the next connection.
+func (a *acceptor) next() (net.Conn, error) {
+	if nc := *a.held; nc != nil {
+		*a.held = nil
+		return nc, nil
+	}
+	return a.ln.Accept()
 }
 
 // admit makes a connection ready to be served, or closes it when the listener

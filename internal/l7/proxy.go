@@ -161,9 +161,15 @@ func newSettings(from *Settings, m *metrics.Listener) *settings {
 func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var held net.Conn
+	defer func() {
+		if held != nil {
+			_ = held.Close() // it came with the end
+		}
+	}()
 	for {
 		s := p.servers.enter()
-		err := p.serveWith(ctx, s, ln)
+		err := p.serveWith(ctx, s, ln, &held)
 		p.servers.leave(s)
 		switch {
 		case errors.Is(err, errReplaced) && ctx.Err() == nil:
@@ -179,8 +185,8 @@ func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
 var errReplaced = errors.New("another server accepts")
 
 // serveWith has one server accept from ln, until it is replaced.
-func (p *Proxy) serveWith(ctx context.Context, s *server, ln net.Listener) error {
-	a := &acceptor{proxy: p, server: s, ctx: ctx, ln: ln}
+func (p *Proxy) serveWith(ctx context.Context, s *server, ln net.Listener, held *net.Conn) error {
+	a := &acceptor{proxy: p, server: s, ctx: ctx, ln: ln, held: held}
 	a.resume()
 	defer context.AfterFunc(ctx, a.interrupt)()
 	defer a.watch()()

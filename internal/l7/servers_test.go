@@ -73,6 +73,71 @@ func TestTimeoutsChangeUnderRequests(t *testing.T) {
 	}
 }
 
+// A lateListener is interrupted late: when its gate is closed.
+type lateListener struct {
+	*net.TCPListener
+	gate chan struct{}
+}
+
+func (l lateListener) SetDeadline(at time.Time) error {
+	if !at.IsZero() {
+		<-l.gate
+	}
+	return l.TCPListener.SetDeadline(at)
+}
+
+// TestTimeoutsAreThoseOfTheReload holds that a connection has the timeouts that
+// were in force when it came, even if the server before was still accepting.
+func TestTimeoutsAreThoseOfTheReload(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigConfig{}, echo("a"))
+	set := func(hello time.Duration) {
+		s := r.base
+		s.HelloTimeout = hello
+		r.proxy.Update(&s)
+	}
+	set(time.Hour)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := lateListener{ln.(*net.TCPListener), make(chan struct{})}
+	open := sync.OnceFunc(func() { close(late.gate) })
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- r.proxy.Serve(ctx, late) }()
+	t.Cleanup(func() {
+		open()
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		_ = ln.Close()
+	})
+	dial := func(send string) net.Conn {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a new socket takes it
+		if _, err := io.WriteString(c, send); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	// The first server accepts, and goes on to wait in Accept.
+	if _, err := dial("GET / HTTP/1.1\r\nHost: api.example\r\n\r\n").Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	set(time.Second)
+	c := dial("GET / HTTP/1.1\r\nX: y")
+	time.AfterFunc(100*time.Millisecond, open)
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Errorf("a header that does not end, after the reload: %v; want the end of the connection", err)
+	}
+}
+
 // TestTimeoutsChange holds that new connections have the new timeouts, on the
 // same socket, and that a drain also ends those that have the old ones.
 func TestTimeoutsChange(t *testing.T) {
