@@ -33,35 +33,42 @@ type Stripe uint32
 
 func (s Stripe) of(n int) int { return int(s) & (n - 1) }
 
-// A Counter is a number that only grows. It is safe for concurrent use.
-type Counter struct {
-	series
-	cells []counterCell
-}
+// A sum is a striped number, modulo 2^64.
+type sum []sumCell
 
-type counterCell struct {
+type sumCell struct {
 	n atomic.Uint64
 	_ [cacheLine - 8]byte
 }
 
-func newCounter(s series) *Counter {
-	return &Counter{series: s, cells: make([]counterCell, stripes)}
+func newSum() sum { return make(sum, stripes) }
+
+func (c sum) add(s Stripe, n uint64) { c[s.of(len(c))].n.Add(n) }
+
+func (c sum) load() uint64 {
+	var n uint64
+	for i := range c {
+		n += c[i].n.Load()
+	}
+	return n
 }
+
+// A Counter is a number that only grows. It is safe for concurrent use.
+type Counter struct {
+	series
+	sum sum
+}
+
+func newCounter(s series) *Counter { return &Counter{series: s, sum: newSum()} }
 
 // Inc adds one.
 func (c *Counter) Inc(s Stripe) { c.Add(s, 1) }
 
 // Add adds n.
-func (c *Counter) Add(s Stripe, n uint64) { c.cells[s.of(len(c.cells))].n.Add(n) }
+func (c *Counter) Add(s Stripe, n uint64) { c.sum.add(s, n) }
 
 // Value returns the sum of what was added.
-func (c *Counter) Value() uint64 {
-	var n uint64
-	for i := range c.cells {
-		n += c.cells[i].n.Load()
-	}
-	return n
-}
+func (c *Counter) Value() uint64 { return c.sum.load() }
 
 // Write implements prometheus.Metric.
 func (c *Counter) Write(m *dto.Metric) error {
@@ -73,27 +80,16 @@ func (c *Counter) Write(m *dto.Metric) error {
 
 // A Gauge is a number that rises and falls. It is safe for concurrent use. Who
 // adds and then loads sees what everybody has added before.
-type Gauge struct{ cells []gaugeCell }
+type Gauge struct{ sum sum }
 
-type gaugeCell struct {
-	n atomic.Int64
-	_ [cacheLine - 8]byte
-}
-
-func newGauge() *Gauge { return &Gauge{make([]gaugeCell, stripes)} }
+func newGauge() *Gauge { return &Gauge{newSum()} }
 
 // Add adds n, which may be negative. What was added in one stripe may be taken
 // away in another.
-func (g *Gauge) Add(s Stripe, n int64) { g.cells[s.of(len(g.cells))].n.Add(n) }
+func (g *Gauge) Add(s Stripe, n int64) { g.sum.add(s, uint64(n)) }
 
 // Load returns the sum of what was added.
-func (g *Gauge) Load() int64 {
-	var n int64
-	for i := range g.cells {
-		n += g.cells[i].n.Load()
-	}
-	return n
-}
+func (g *Gauge) Load() int64 { return int64(g.sum.load()) }
 
 // maxBounds is how many buckets a Histogram may have beside that for all that
 // is larger.
