@@ -107,12 +107,11 @@ func (c *core) decide(datagram []byte, tuple *dgram.Tuple, now time.Time) dgram.
 
 // serverAddr returns where to send what is for s.
 func serverAddr(s *route.Server) (netip.AddrPort, bool) {
-	a := s.Config.Address
-	if ip, err := netip.ParseAddr(a.Host); err == nil {
-		return netip.AddrPortFrom(ip, a.Port), true
+	if to, ok := s.Literal(); ok {
+		return to, true
 	}
 	if addrs := s.State.Addrs.Load(); addrs != nil && len(*addrs) > 0 {
-		return netip.AddrPortFrom((*addrs)[0].Addr(), a.Port), true
+		return netip.AddrPortFrom((*addrs)[0].Addr(), s.Config.Address.Port), true
 	}
 	return netip.AddrPort{}, false
 }
