@@ -22,8 +22,9 @@ const (
 //
 // Keep-alives are set on the listening socket, from which Linux hands them on
 // to each connection; the net package would set them on every connection, with
-// four system calls each. (The event loops switch them on later: see listens.) Multipath TCP is off: its sockets are slower to
-// accept and to splice, and clients that speak it are few.
+// four system calls each. (The event loops switch them on later: see listens.)
+// Multipath TCP is off: its sockets are slower to accept and to splice, and
+// clients that speak it are few.
 //
 // Connections to a loopback address are not paced: see reactor.Unpaced.
 func ListenConfig() net.ListenConfig {

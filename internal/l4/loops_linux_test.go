@@ -104,16 +104,7 @@ func TestLongConnectionsGetKeepAlives(t *testing.T) {
 	})
 	cfg := l4.Config{Dialer: toAddress(to.String()), Loops: startLoops(t)}
 	p := onLoops{l4.New(cfg, &l4.Settings{Listener: onePool(t), IdleTimeout: idle})}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(ctx, ln) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-		p.Drain(ctx)
-	})
+	serve(t, p, ln)
 	for accepting := false; !accepting; time.Sleep(time.Millisecond) {
 		// What connects before Serve does has what the socket had then.
 		early := connect(t, ln.Addr().String())

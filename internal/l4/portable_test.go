@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mintmark/mintmark/internal/l4"
+	"github.com/mintmark/mintmark/internal/l4/l4test"
 	"github.com/mintmark/mintmark/internal/metrics"
 	"github.com/mintmark/mintmark/internal/reactor"
 	"github.com/mintmark/mintmark/internal/route"
@@ -40,6 +41,13 @@ func start(t testing.TB, cfg l4.Config, s *l4.Settings) (*l4.Proxy, string) {
 		t.Fatal(err)
 	}
 	p := l4.New(cfg, s)
+	serve(t, p, ln)
+	return p, ln.Addr().String()
+}
+
+// serve serves ln until the test ends.
+func serve(t testing.TB, p l4test.Engine, ln net.Listener) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(ctx, ln) }()
@@ -55,7 +63,6 @@ func start(t testing.TB, cfg l4.Config, s *l4.Settings) (*l4.Proxy, string) {
 			t.Errorf("%d connections did not end", cut)
 		}
 	})
-	return p, ln.Addr().String()
 }
 
 func connect(t testing.TB, addr string) *net.TCPConn {

@@ -73,7 +73,22 @@ func TestTimeoutsChangeUnderRequests(t *testing.T) {
 	}
 }
 
-// A lateListener is interrupted late: when its gate is closed.
+// say opens a connection and sends something.
+func say(t *testing.T, addr, what string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a new socket takes it
+	if _, err := io.WriteString(c, what); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A lateListener is interrupted late: once its gate, a channel, is closed.
 type lateListener struct {
 	*net.TCPListener
 	gate chan struct{}
@@ -114,18 +129,7 @@ func TestTimeoutsAreThoseOfTheReload(t *testing.T) {
 		}
 		_ = ln.Close()
 	})
-	dial := func(send string) net.Conn {
-		c, err := net.Dial("tcp", ln.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a new socket takes it
-		if _, err := io.WriteString(c, send); err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
+	dial := func(send string) net.Conn { return say(t, ln.Addr().String(), send) }
 	// The first server accepts, and goes on to wait in Accept.
 	if _, err := dial("GET / HTTP/1.1\r\nHost: api.example\r\n\r\n").Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
@@ -143,18 +147,7 @@ func TestTimeoutsAreThoseOfTheReload(t *testing.T) {
 func TestTimeoutsChange(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, rigConfig{}, echo("a"))
-	dial := func(send string) net.Conn {
-		c, err := net.Dial("tcp", r.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // a new socket takes it
-		if _, err := io.WriteString(c, send); err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
+	dial := func(send string) net.Conn { return say(t, r.addr, send) }
 	set := func(hello time.Duration) {
 		s := r.base
 		s.HelloTimeout = hello
